@@ -43,7 +43,7 @@ def causes_of(rewards: Floats, outputs: Sequence[Sequence[str]], zero_tol: float
         zero_tol: see `grue.rl.reward_stats.zero_std`.
     """
     silent = zero_std(rewards, zero_tol)
-    same = np.array([len(set(texts)) == 1 for texts in outputs])
+    same = have_equal_outputs(outputs)
     is_lowest = np.isclose(rewards[:, 0], rewards.min())
     is_largest = np.isclose(rewards[:, 0], rewards.max()) & ~is_lowest
     others = silent & ~is_largest & ~same
@@ -53,6 +53,11 @@ def causes_of(rewards: Floats, outputs: Sequence[Sequence[str]], zero_tol: float
         largest=silent & is_largest,
         between=others & ~is_lowest,
     )
+
+
+def have_equal_outputs(outputs: Sequence[Sequence[str]]) -> Flags:
+    """Return [N] whether all outputs of each of N inputs are the same text."""
+    return np.array([len(set(texts)) == 1 for texts in outputs])
 
 
 def never_matches(rewards: Floats, zero_tol: float | None) -> bool:
@@ -71,7 +76,7 @@ def deviating_parts(parts: Mapping[str, Floats]) -> dict[str, float]:
     The shares are those of the sum of the parts' mean variances; covariances are left out.
 
     Args:
-        parts: by name, [N, K] rewards that are added up.
+        parts: by name, [N, K] rewards that are added up, times their weights.
     """
     variances = {
         name: float(np.square(reward_std(part, ddof=1)).mean()) for name, part in parts.items()

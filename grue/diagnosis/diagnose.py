@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grue.diagnosis import causes, group_size
+from grue.diagnosis.causes import Flags
 from grue.diagnosis.group_size import Estimate, GroupSize
 from grue.rl.reward_stats import reward_std
 
@@ -18,6 +19,7 @@ Floats = NDArray[np.float64]
 TARGET_SHARES = (0.5, 0.2, 0.1)
 """Shares of silent groups for which a group size is searched."""
 _EXAMPLES = 3
+_CERTAIN = "too little randomness in sampling"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Sampled:
     outputs: Sequence[Sequence[str]]
     """K texts of each of N inputs."""
     parts: Mapping[str, Floats] = field(default_factory=dict)
-    """[N, K] rewards that are added up, by name; none for a single reward."""
+    """[N, K] rewards that are added up, by name, times their weights; none for a single reward."""
     zero_tol: float | None = None
     """Difference up to which rewards are equal, see `grue.rl.reward_stats.zero_std`."""
 
@@ -73,6 +75,11 @@ class Diagnosis:
         return self.causes.silent & ~self.solved
 
     @property
+    def _same(self) -> Flags:
+        """[N] inputs whose outputs are equal."""
+        return causes.have_equal_outputs(self.sampled.outputs)
+
+    @property
     def _best(self) -> float:
         return float(self.sampled.rewards.max())
 
@@ -108,49 +115,81 @@ class Diagnosis:
     def _why(self) -> str:
         rewards, zero_tol = self.sampled.rewards, self.sampled.zero_tol
         if causes.never_matches(rewards, zero_tol):
-            return (
-                f"Every output of every input has the reward {rewards[0, 0]:g}: the reward may "
-                f"never match, so look at these outputs first: {self._examples()}."
-            )
-        between = ""
-        if causes.varies_between_alone(rewards, zero_tol):
-            std = float(reward_std(rewards.mean(1)[None], ddof=1)[0])
-            between = (
-                f"Rewards deviate between inputs (std {std:.3g}) and within none of them: the "
-                "reward may depend on the input alone, or sampling may have too little randomness. "
-            )
+            told = [self._never_matches()]
+        elif causes.varies_between_alone(rewards, zero_tol):
+            told = [self._varies_between_alone(), self._kinds()]
+        else:
+            told = [self._kinds()]
+        return " ".join([*told, *self._parts()])
+
+    def _never_matches(self) -> str:
+        examples = self._examples(np.ones(self.num_inputs, dtype=bool))
+        found = (
+            f"Every output of every input has the reward {self._best:g}: the reward may never "
+            f"match, so look at these outputs first: {examples}."
+        )
+        same = int(self._same.sum())
+        if not same:
+            return found
+        return f"{found} {_of(same, self.num_inputs)} inputs have equal outputs, too ({_CERTAIN})."
+
+    def _varies_between_alone(self) -> str:
+        std = float(reward_std(self.sampled.rewards.mean(1)[None], ddof=1)[0])
+        same = int(self._same.sum())
+        reason = (
+            "the reward may depend on the input alone, for outputs differ"
+            if not same
+            else f"their outputs are equal ({_CERTAIN})"
+            if same == self.num_inputs
+            else f"{same} have equal outputs ({_CERTAIN}), and of the others the reward may depend "
+            "on the input alone"
+        )
+        return f"Rewards deviate between inputs (std {std:.3g}) and within none of them: {reason}."
+
+    def _kinds(self) -> str:
+        """Return how many silent inputs have each cause."""
         found = self.causes
+        solved_alike = int((found.largest & self._same).sum())
+        alike = f", {solved_alike} of them with equal outputs" if solved_alike else ""
         kinds = [
-            (found.equal_outputs, "equal outputs (too little randomness in sampling)"),
-            (found.lowest, f"different outputs with the lowest reward {self._worst:g} (too "
-             "hard)"),
-            (found.largest, f"the largest reward {self._best:g} (too easy)"),
+            (found.equal_outputs, f"equal outputs ({_CERTAIN})"),
+            (found.lowest, f"different outputs with the lowest reward {self._worst:g} (too hard, "
+             f"or a reward that does not match: {self._examples(found.lowest)})"),
+            (found.largest, f"the largest reward {self._best:g} (too easy{alike})"),
             (found.between, "different outputs with an equal reward between these (the reward "
-             "is too coarse)"),
+             f"is too coarse: {self._examples(found.between)})"),
         ]  # fmt: skip
         told = [f"{_have(int(flags.sum()))} {words}" for flags, words in kinds if flags.any()]
-        text = f"Of the silent inputs {_listed(told)}" if told else "No input is silent"
-        return f"{between}{text}{self._parts()}."
+        return f"Of the silent inputs {_listed(told)}." if told else "No input is silent."
 
-    def _parts(self) -> str:
-        """Return what parts of a summed reward deviate, as the end of a sentence."""
+    def _parts(self) -> Iterator[str]:
+        """Yield what parts of a summed reward deviate."""
         if len(self.sampled.parts) < 2:
-            return ""
+            return
         shares = causes.deviating_parts(self.sampled.parts)
-        told = [f"{name} {_percent(share)}" for name, share in shares.items()]
-        alone = [name for name, share in shares.items() if share > 0]
-        if len(alone) == 1:
-            return f"; of the reward's parts '{alone[0]}' alone deviates within inputs"
-        return f"; shares of the reward's parts in the deviation: {', '.join(told)}"
+        deviating = [name for name, share in shares.items() if share > 0]
+        if not deviating:
+            yield "No part of the reward deviates within inputs."
+        elif len(deviating) == 1:
+            yield f"Of the reward's parts '{deviating[0]}' alone deviates within inputs."
+        else:
+            told = [f"{name} {_percent(share)}" for name, share in shares.items()]
+            yield f"Shares of the reward's parts in the deviation within inputs: {', '.join(told)}."
 
-    def _examples(self) -> str:
-        shown = [texts[0][:80] for texts in self.sampled.outputs[:_EXAMPLES]]
-        return ", ".join(map(repr, shown))
+    def _examples(self, of: Flags) -> str:
+        """Return different outputs, of different inputs as far as possible."""
+        of_inputs = [
+            texts for texts, is_one in zip(self.sampled.outputs, of, strict=True) if is_one
+        ]
+        different = dict.fromkeys(
+            texts[place][:80] for place in range(self.num_samples) for texts in of_inputs
+        )
+        return ", ".join(map(repr, [*different][:_EXAMPLES]))
 
     def _group_size(self) -> str:
         told = []
         for share, found in self.needed.items():
-            told.append(f"{_percent(share)} silent groups: {_size(found)}")
+            told.append(f"{_percent(share)} silent groups: {self._size(found)}")
         doubled = (
             f" Twice as many samples would leave {_percent(self.doubled.value)} silent by that "
             f"model (95 % interval {_interval(self.doubled)})."
@@ -158,6 +197,16 @@ class Diagnosis:
             else ""
         )
         return f"Group size that leaves at most {'; '.join(told)}.{doubled}"
+
+    def _size(self, found: GroupSize) -> str:
+        """Return a group size with its interval, in words."""
+        by_model = " by a beta-binomial model"
+        if found.size == math.inf:
+            up_to = f" up to {self.num_samples}"
+            return f"none{by_model if found.by_model else up_to}"
+        about = f"about {found.size:,.0f}{by_model}" if found.by_model else f"{found.size:.0f}"
+        to = "any size" if found.high == math.inf else f"{found.high:,.0f}"
+        return f"{about} (95 % interval {found.low:,.0f} to {to})"
 
     def _supervised(self) -> str:
         count = int(self.warm_up.sum())
@@ -200,19 +249,6 @@ def diagnose(sampled: Sampled, *, seed: int) -> Diagnosis:
 
 def _have(count: int) -> str:
     return f"{count} {'has' if count == 1 else 'have'}"
-
-
-def _size(found: GroupSize) -> str:
-    """Return a group size with its interval, in words."""
-    if found.size == math.inf:
-        return "no size found"
-    about = (
-        f"about {found.size:,.0f} by a beta-binomial model"
-        if found.by_model
-        else (f"{found.size:.0f}")
-    )
-    to = "any size" if found.high == math.inf else f"{found.high:,.0f}"
-    return f"{about} (95 % interval {found.low:,.0f} to {to})"
 
 
 def _percent(share: float) -> str:

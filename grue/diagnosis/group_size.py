@@ -1,9 +1,9 @@
 """Probability of a silent group by its size: measured up to the number of samples, modelled above.
 
 A group of G outputs is silent if their rewards are equal. Up to the K samples of each input the
-share of silent groups is estimated without bias. Beyond, a beta-binomial model of right and wrong
-outputs continues it: an input's probability p of a right output is drawn from Beta(a, b), and a
-group is silent with probability E[p^G + (1 - p)^G].
+share of silent groups is estimated without bias. Beyond, a beta-binomial model of rewards with two
+values continues it: an input's probability p of the larger one, a right output, is drawn from
+Beta(a, b), and a group is silent with probability E[p^G + (1 - p)^G].
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.bootstrap import CONFIDENCE, Floats, bootstrap, percentiles
-from grue.rl.pass_at_k import is_right_or_wrong
 from grue.rl.reward_stats import prob_zero_std
 
 _MODEL_RESAMPLES = 200
@@ -67,6 +66,24 @@ def _of_equal(by_input: Floats) -> Estimate:
     result = binomtest(round(share * len(by_input)), len(by_input))
     interval = result.proportion_ci(CONFIDENCE, method="exact")
     return Estimate(share, float(interval.low), float(interval.high))
+
+
+def has_model(rewards: Floats) -> bool:
+    """Return whether the beta-binomial model can continue [N, K] rewards: they have two values.
+
+    Of equal ones the model would only say that nothing ever deviates.
+    """
+    return len(np.unique(rewards)) == 2
+
+
+def _num_right(rewards: Floats) -> NDArray[np.int64] | None:
+    """Return [N] the number of each input's outputs with the larger of two rewards.
+
+    None for rewards without a model.
+    """
+    if not has_model(rewards):
+        return None
+    return np.asarray((rewards == rewards.max()).sum(1), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -121,17 +138,17 @@ class BetaBinomial:
 def modelled_silent_share(rewards: Floats, group_size: int, *, seed: int) -> Estimate | None:
     """Return the share of silent groups of any size by the beta-binomial model.
 
-    None for rewards other than 0 and 1. The interval is that of inputs drawn again, each time with
-    a fit of its own.
+    None for rewards without a model, see `has_model`. The interval is that of inputs drawn again,
+    each time with a fit of its own.
 
     Args:
         rewards: [N, K].
         group_size: G.
         seed: seed of the interval.
     """
-    if not is_right_or_wrong(rewards):
+    num_right, num_samples = _num_right(rewards), rewards.shape[1]
+    if num_right is None:
         return None
-    num_right, num_samples = rewards.sum(1).astype(np.int64), rewards.shape[1]
     rng = np.random.default_rng(seed)
     draws = [
         BetaBinomial.fit(rng.choice(num_right, len(num_right)), num_samples).silent_share(
@@ -173,8 +190,7 @@ def group_sizes_for(
     """
     sizes = range(2, rewards.shape[1] + 1)
     silent = np.stack([prob_zero_std(rewards, size, zero_tol) for size in sizes], axis=1)
-    is_right = is_right_or_wrong(rewards)
-    num_right = rewards.sum(1).astype(np.int64) if is_right else None
+    num_right = _num_right(rewards)
     rng = np.random.default_rng(seed)
     draws = []
     for _ in range(_MODEL_RESAMPLES):

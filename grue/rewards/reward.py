@@ -57,6 +57,11 @@ class Reward(ABC, Generic[ArgsT]):
         return cls.part_names
 
     @classmethod
+    def weights_of_parts(cls, args: ArgsT) -> Mapping[str, float]:
+        """Return the factors of parts in the reward by name; a part without one counts once."""
+        return {}
+
+    @classmethod
     def largest_of(cls, args: ArgsT, part: str | None = None) -> float | None:
         """Return `largest` of a reward with these keys, or of a part, before it is built."""
         return cls.largest if part is None else None

@@ -77,6 +77,11 @@ class WeightedSum(Reward[WeightedSumArgs]):
         return [part.called for part in args.rewards]
 
     @classmethod
+    def weights_of_parts(cls, args: WeightedSumArgs) -> Mapping[str, float]:
+        """Return the rewards' weights by name."""
+        return {part.called: part.weight for part in args.rewards}
+
+    @classmethod
     def largest_of(cls, args: WeightedSumArgs, part: str | None = None) -> float | None:
         """Return the largest sum, or the largest reward of a part, before it is built."""
         of_parts = {each.called: _largest(each) for each in args.rewards}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.config.resolve import resolve
+from common.config.resolve import resolve, resolve_valid_keys
 from common.errors import UserError
 from common.run.folder import (
     PlanFolder,
@@ -32,6 +32,7 @@ from grue.experiments.extract.scores import (
     STANDARD_ERROR,
 )
 from grue.interop.prompt_folders import write_for_trl, write_for_verl
+from grue.rewards.config import RewardConfig
 from grue.rl import reward_stats
 from grue.tasks.inputs import load_inputs
 
@@ -71,12 +72,21 @@ def of_run(folder: RunFolder, out: Path, *, seed: int) -> list[str]:
          "references": list(sample.references)}
         for sample in inputs.samples
     ]  # fmt: skip
-    parts = [name for name in map(str, samples) if name.startswith(REWARD_PART)]
+    names = [name for name in map(str, samples) if name.startswith(REWARD_PART)]
+    weights = _weights_of_parts(config.reward_fn) if names and config.reward_fn else {}
+    parts = {name: weights.get(name.removeprefix(REWARD_PART), 1.0) for name in names}
     statistics = pd.read_parquet(folder.table("reward_stats"))
     own = statistics[statistics["metric"] == REWARD]
     norms = own.filter([SQUARED_NORM, STANDARD_ERROR]).reset_index(drop=True)
     return _write(samples, [REWARD], parts, rows, out, seed=seed, norms=norms,
                   source=getattr(config.datapool.args, "dataset", config.datapool.id))  # fmt: skip
+
+
+def _weights_of_parts(reward: RewardConfig) -> Mapping[str, float]:
+    """Return the weights of the rewards of which one is made, by name."""
+    kind = reward.find(reward.id)
+    args, _ = resolve_valid_keys(kind.Args, reward.args)
+    return {} if args is None else kind.weights_of_parts(args)
 
 
 def of_samples(
@@ -91,14 +101,14 @@ def of_samples(
     rows = [
         {str(key): value for key, value in row.items()} for row in first[known].to_dict("records")
     ]
-    parts = rewards if len(rewards) > 1 else ()
+    parts = dict.fromkeys(rewards, 1.0) if len(rewards) > 1 else {}
     return _write(samples, rewards, parts, rows, out, seed=seed, source=source)
 
 
 def _write(
     samples: pd.DataFrame,
     rewards: Sequence[str],
-    parts: Sequence[str],
+    parts: Mapping[str, float],
     rows: Rows,
     out: Path,
     *,
@@ -108,6 +118,7 @@ def _write(
 ) -> list[str]:
     """Write all files; ``rewards`` are the columns that are added up.
 
+    ``parts`` has the columns of a sum's rewards, with their weights in it.
     ``source`` names where the inputs are from. ``norms`` has the squared norms of the inputs'
     expected gradients, if they are estimated.
 
@@ -125,7 +136,8 @@ def _write(
 
     total = np.sum([of(name) for name in rewards], axis=0)
     outputs = samples["output"].to_numpy().reshape(shape).tolist()
-    found = diagnose(Sampled(total, outputs, {name: of(name) for name in parts}), seed=seed)
+    of_parts = {name.removeprefix(REWARD_PART): weight * of(name) for name, weight in parts.items()}
+    found = diagnose(Sampled(total, outputs, of_parts), seed=seed)
     ids = samples["input_id"].to_numpy().reshape(shape)[:, 0].tolist()
     table, summary = reward_stats.tables(
         ids, {REWARD: total, **{name: of(name) for name in parts}},

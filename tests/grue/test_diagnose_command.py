@@ -81,7 +81,9 @@ def test_it_samples_and_tells(
     assert diagnose.main(given("length")) == 0
     assert attempts() == before  # nothing is made again
 
-    assert diagnose.main(given("chrf")) == 0
+    parts = [{"id": "chrf"}, {"id": "length", "weight": 0.0}]
+    assert diagnose.main(given(json.dumps({"id": "weighted_sum", "args": {"rewards": parts}}))) == 0
+    assert "Of the reward's parts 'chrf' alone deviates within inputs." in capfd.readouterr().out
     (other,) = attempts().keys() - before.keys()
     assert "outputs of 6 inputs are from the sample cache" in other.with_name("log.txt").read_text()
     of_other = pd.read_parquet(out / "inputs.parquet")

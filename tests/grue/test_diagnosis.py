@@ -84,7 +84,16 @@ def test_beyond_the_samples_the_model_continues_the_measured_share():
     assert found is not None
     assert found.value == pytest.approx(np.mean(chances**64 + (1 - chances) ** 64), abs=0.02)
     assert found.low < found.value < found.high
-    assert modelled_silent_share(rewards * 0.5, 64, seed=0) is None
+    assert modelled_silent_share(2 * rewards - 1, 64, seed=0) == found  # any two values
+    three = np.where(RNG(5).random(rewards.shape) < 0.1, 0.5, rewards)
+    assert modelled_silent_share(three, 64, seed=0) is None
+
+
+def test_equal_rewards_are_continued_by_no_model():
+    for equal in (np.zeros((20, 4)), np.ones((20, 4))):
+        assert modelled_silent_share(equal, 64, seed=0) is None
+        found = group_sizes_for(equal, (0.5,), None, seed=0)[0.5]
+        assert (found.size, found.by_model) == (np.inf, False)
 
 
 def test_a_size_is_measured_up_to_the_samples_and_modelled_above():
@@ -139,8 +148,9 @@ def test_sentences_have_the_numbers():
     assert silent.startswith("7 of 10 inputs are silent: their 4 outputs have equal rewards")
     assert "70 %" in silent
     assert why == (
-        "Of the silent inputs 5 have different outputs with the lowest reward 0 (too hard) and 2 "
-        "have the largest reward 1 (too easy)."
+        "Of the silent inputs 5 have different outputs with the lowest reward 0 (too hard, or a "
+        "reward that does not match: 'text 0', 'text 1', 'text 2') and 2 have the largest reward 1 "
+        "(too easy)."
     )
     assert "beta-binomial" in size
     assert "the 5 of 10 inputs (50 %)" in supervised
@@ -150,12 +160,52 @@ def test_sentences_have_the_numbers():
 def test_sentences_tell_what_makes_all_groups_silent():
     never = diagnose(sampled(np.zeros((4, 3))), seed=0)
     assert "has the reward 0: the reward may never match" in never.sentences()[1]
-    assert never.sentences()[1].count("'text 0'") == 3
+    assert "first: 'text 0', 'text 1', 'text 2'." in never.sentences()[1]
+    assert never.sentences()[2] == (
+        "Group size that leaves at most 50 % silent groups: none up to 3; 20 % silent groups: none "
+        "up to 3; 10 % silent groups: none up to 3."
+    )
     assert never.warm_up.all() and not never.solved.any()
     assert never.sentences()[4] == "A filter of silent inputs would leave none to train on."
     between = diagnose(sampled(np.arange(4.0)[:, None].repeat(3, 1)), seed=0)
-    assert "deviate between inputs (std 1.29) and within none" in between.sentences()[1]
-    assert "2 have different outputs with an equal reward between" in between.sentences()[1]
+    assert between.sentences()[1] == (
+        "Rewards deviate between inputs (std 1.29) and within none of them: the reward may depend "
+        "on the input alone, for outputs differ. Of the silent inputs 1 has different outputs with "
+        "the lowest reward 0 (too hard, or a reward that does not match: 'text 0', 'text 1', "
+        "'text 2'), 1 has the largest reward 3 (too easy) and 2 have different outputs with an "
+        "equal reward between these (the reward is too coarse: 'text 0', 'text 1', 'text 2')."
+    )
+
+
+@pytest.mark.parametrize(
+    ("rewards", "words"),
+    [
+        ([[0, 0], [0, 0]], "2 of 2 inputs have equal outputs, too (too little randomness in"),
+        ([[0, 0], [1, 1]], "within none of them: their outputs are equal (too little randomness"),
+        ([[0, 0], [1, 1]], "1 has the largest reward 1 (too easy, 1 of them with equal outputs)."),
+    ],
+)
+def test_equal_outputs_are_told_whatever_their_rewards(rewards, words):
+    found = diagnose(sampled(rewards, outputs=[["a", "a"], ["b", "b"]]), seed=0)
+    assert words in found.sentences()[1]
+
+
+def test_inputs_with_equal_outputs_are_told_from_those_with_different_ones():
+    outputs = [["a", "a"], ["b", "c"], ["d", "d"], ["e", "f"]]
+    found = diagnose(sampled([[0, 0], [1, 1], [0, 0], [2, 2]], outputs=outputs), seed=0)
+    assert (
+        "2 have equal outputs (too little randomness in sampling), and of the others the reward "
+        "may depend on the input alone. "
+    ) in found.sentences()[1]
+
+
+def test_three_outputs_are_of_three_inputs_where_these_are():
+    outputs = [["a", "b"], ["a", "c"], ["d", "e"], ["f", "g"]]
+    rewards = [[0, 0], [0, 0], [0, 0], [0, 1]]
+    assert (
+        "match: 'a', 'd', 'b')"
+        in diagnose(sampled(rewards, outputs=outputs), seed=0).sentences()[1]
+    )
 
 
 def test_sentences_tell_the_part_that_deviates_alone():
@@ -163,10 +213,16 @@ def test_sentences_tell_the_part_that_deviates_alone():
     parts = {"right": np.zeros((2, 2)), "style": varying}
     found = diagnose(sampled(varying, parts=parts), seed=0)
     assert found.sentences()[1] == (
-        "No input is silent; of the reward's parts 'style' alone deviates within inputs."
+        "No input is silent. Of the reward's parts 'style' alone deviates within inputs."
     )
     both = diagnose(sampled(varying, parts={"a": varying, "b": 3 * varying}), seed=0)
-    assert "in the deviation: a 10 %, b 90 %" in both.sentences()[1]
+    assert "in the deviation within inputs: a 10 %, b 90 %." in both.sentences()[1]
+    against = {"a": varying, "b": -varying}
+    cancelled = diagnose(sampled(np.zeros((2, 2)), parts=against), seed=0).sentences()[1]
+    assert "may never match" in cancelled and cancelled.endswith("a 50 %, b 50 %.")
+    equal = diagnose(sampled(np.zeros((2, 2)), parts={"a": np.ones((2, 2)), "b": -np.ones((2, 2))}),
+                     seed=0)  # fmt: skip
+    assert equal.sentences()[1].endswith("No part of the reward deviates within inputs.")
 
 
 def test_a_half_of_one_input_has_no_standard_error() -> None:
