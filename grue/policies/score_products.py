@@ -43,7 +43,7 @@ def score_products(
             outputs, some are computed more than once. None for as many as fit.
     """
     distinct = list(dict.fromkeys(map(tuple, outputs)))
-    scores = _Scores(policy, prompt, temperature)
+    scores = Scores(policy, prompt, temperature)
     held = min(scores.num_fitting() if num_held is None else num_held, len(distinct))
     found = torch.empty(len(distinct), len(distinct), dtype=torch.float64)
     for first in range(0, len(distinct), held):
@@ -64,10 +64,11 @@ def _product(scores: Tensor, others: Tensor) -> Tensor:
         return (scores @ others).double().cpu()
 
 
-class _Scores:
+class Scores:
     """Scores of outputs of one prompt, one pass each."""
 
     def __init__(self, policy: Policy, prompt: Tokens, temperature: float) -> None:
+        """Compute nothing yet; see `score_products`."""
         self._policy = policy
         self._prompt = prompt
         self._temperature = temperature
@@ -95,8 +96,18 @@ class _Scores:
                 place.copy_(part.flatten())
         return found
 
+    @property
+    def size(self) -> int:
+        """Bytes of a score."""
+        return self._kind.itemsize * sum(self._sizes)
+
+    @property
+    def gradients_size(self) -> int:
+        """Bytes of the gradients that a score is made of."""
+        return sum(weight.nbytes for weight in self._weights)
+
     def num_fitting(self) -> int:
         """Return the number of scores, at least 1, that the free memory holds."""
         device = self._policy.device
         free = free_bytes(device) if device.type == "cuda" else psutil.virtual_memory().available
-        return max(1, int(_SHARE * free // (self._kind.itemsize * sum(self._sizes))))
+        return max(1, int(_SHARE * free // self.size))

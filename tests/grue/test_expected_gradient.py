@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from grue.policies.policy import Policy
-from grue.policies.score_products import _Scores, score_products
+from grue.policies.score_products import Scores, score_products
 from grue.rl.expected_gradient import FEWEST_OUTPUTS, squared_norm
 from tests.grue.conftest import causal_model, encoder_decoder
 from tests.grue.exact import outputs, small_tokenizer, worth
@@ -112,9 +112,9 @@ def test_wide_scores_fill_the_memory_with_half_as_many(causal_policy, monkeypatc
         available = 80 * sum(weight.numel() for weight in causal_policy.model.parameters())
 
     monkeypatch.setattr("psutil.virtual_memory", Memory)
-    assert _Scores(causal_policy, [5], 1.0).num_fitting() == 10
+    assert Scores(causal_policy, [5], 1.0).num_fitting() == 10
     causal_policy.model.double()
-    assert _Scores(causal_policy, [5], 1.0).num_fitting() == 5
+    assert Scores(causal_policy, [5], 1.0).num_fitting() == 5
 
 
 def test_equal_outputs_share_a_pass(causal_policy, monkeypatch):

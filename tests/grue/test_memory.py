@@ -33,13 +33,16 @@ from grue.experiments.finetune.build_models import make_actor_critic
 from grue.experiments.finetune.config import FinetuneConfig
 from grue.experiments.memory import training
 from grue.experiments.memory.needs import cache_bytes, needs
+from grue.models.config import ModelOptions
 from grue.models.loading import load_model, recompute_activations
 from grue.policies import actor_critic as actor_critic_module
 from grue.policies.policy import Policy
+from grue.policies.score_products import score_products
 from grue.policies.sequences import Sequences
 from grue.rollouts.batch import Rollout
 from tests.conftest import Workplace
 from tests.grue.conftest import encoder_decoder, save_model, write
+from tests.grue.test_extract import extraction
 from tests.grue.test_reinforcement import SAMPLED, reinforcement
 
 MOST = 1.6
@@ -406,6 +409,33 @@ def test_beams_are_counted_whole_and_samples_as_one_row(workplace: Workplace, mo
     cache = "cache of keys and values"
     assert sizes_of(searched[-1])[cache] == 8 * 4 * sizes_of(sampled[-1])[cache]
     assert sampled[-1].least == searched[-1].least  # rows never refuse a run
+
+
+@pytest.mark.usefixtures("plain_attention")
+@pytest.mark.parametrize("num_samples", [4, 40])
+def test_gradients_of_outputs_take_what_is_estimated(
+    workplace: Workplace, model: Path, num_samples: int, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    keys = {"evaluation__num_samples_per_input": num_samples, "tokenizer__max_length": 56}
+    plan = write(workplace, extraction(model, evaluation__gradients=True, **keys))
+    need = need_of(plan)
+    assert need is not None
+    sampling, gradient = need
+    estimated = sizes_of(gradient)
+    policy = Policy(load_model(str(model), "causal", ModelOptions(), seed=0), tokenizer)
+    weights = sum(weight.nbytes for weight in policy.model.parameters())
+    assert estimated["weights"] == sizes_of(sampling)["weights"] >= weights
+    assert estimated["gradients"] == weights
+    rest = sum(estimated.values()) - estimated["weights"]
+    held_scores = estimated["scores of outputs"] // weights - 1
+    assert (held_scores == num_samples) == (num_samples == 4)
+
+    outputs = [[1 + row % 7, 1 + row // 7, 1, 1, 1, 1] for row in range(num_samples)]
+    with MemoryTrace() as trace:
+        score_products(policy, [1] * 56, outputs, 1.0, num_held=held_scores)
+    assert 1.0 <= rest / trace.peak <= MOST
+    assert estimated["weights"] + weights * 2 == gradient.least
+    assert need_of(write(workplace, extraction(model, **keys))) == [sampling]
 
 
 def test_what_is_not_at_hand_is_not_estimated(workplace: Workplace, model: Path) -> None:

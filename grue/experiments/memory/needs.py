@@ -32,6 +32,7 @@ from grue.experiments.finetune.config import (
     SupervisedConfig,
 )
 from grue.experiments.memory import training
+from grue.experiments.memory.gradients import of_gradients
 from grue.experiments.memory.reinforcement import has_named_critic, of_reinforcement
 from grue.experiments.reward_model.config import RewardModelConfig
 from grue.models.loading import load_model, load_tokenizer
@@ -112,12 +113,13 @@ def _moments(config: TextConfig, num_ranks: int) -> Iterator[Moment]:
     elif isinstance(config, ClassifierConfig):
         yield training.of_classifier(config, num_ranks)
     elif isinstance(config, ExtractConfig):
-        yield _of_extraction(config)
+        yield from _of_extraction(config)
     elif isinstance(config, FinetuneConfig):
         yield from _of_finetuning(config, num_ranks)
 
 
-def _of_extraction(config: ExtractConfig) -> Moment:
+def _of_extraction(config: ExtractConfig) -> Iterator[Moment]:
+    """Yield the moments of sampling, and of the gradients of what is sampled."""
     alg, evaluation = config.alg, config.evaluation
     assert isinstance(alg, ExtractAlg) and config.tokenizer is not None
     options = alg.policy.model_copy(update={"init": "random"})
@@ -130,7 +132,9 @@ def _of_extraction(config: ExtractConfig) -> Moment:
     rows = evaluation.eval_batch_size * evaluation.num_samples_per_input if by_library else 1
     limit = "tokenizer.max_length", config.tokenizer.max_length
     decoding = _decoding(policy, settings, limit, "evaluation.eval_batch_size", rows)
-    return Moment("sampling", (weights, *decoding))
+    yield Moment("sampling", (weights, *decoding))
+    if evaluation.gradients:
+        yield of_gradients(config, policy, weights)
 
 
 def _of_finetuning(config: FinetuneConfig, num_ranks: int) -> Iterator[Moment]:
