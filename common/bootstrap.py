@@ -31,7 +31,7 @@ def bootstrap(
     ])  # fmt: skip
 
 
-def percentiles(draws: Sequence[Any]) -> tuple[Floats, Floats]:
+def percentiles(draws: Sequence[Any] | Floats) -> tuple[Floats, Floats]:
     """Return the ends of the interval that leaves out equal shares of the draws on both sides."""
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)

@@ -7,20 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from common.bootstrap import CONFIDENCE, RESAMPLES, Floats, percentiles
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
-
-CONFIDENCE = 0.95
-"""Probability with which an interval covers the number that it is of."""
 _LEAST_FOR_FISHER = 4
 """Number of inputs from which on Fisher's interval, of width 1 / sqrt(n - 3), is defined."""
 _LEAST_FOR_BOOTSTRAP = 10
 """Number of inputs from which on a bootstrap interval is drawn: few have too few resamples."""
-_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -68,12 +64,11 @@ def spearman(x: Floats, y: Floats) -> Correlation:
     value = float(stats.spearmanr(x, y).statistic)
     if len(x) < _LEAST_FOR_BOOTSTRAP:
         return Correlation(value)
-    drawn = np.random.default_rng(0).integers(len(x), size=(_RESAMPLES, len(x)))
+    drawn = np.random.default_rng(0).integers(len(x), size=(RESAMPLES, len(x)))
     resampled = _row_correlations(
         stats.rankdata(x[drawn], axis=1), stats.rankdata(y[drawn], axis=1)
     )
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.nanquantile(resampled, [tail, 1 - tail])
+    low, high = percentiles(resampled[~np.isnan(resampled)])
     return Correlation(value, float(low), float(high))
 
 
