@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.config.resolve import resolve, resolve_valid_keys
+from common.custom.user_code import look_in
 from common.errors import UserError
 from common.run.folder import (
     PlanFolder,
@@ -62,10 +63,13 @@ def of_run(folder: RunFolder, out: Path, *, seed: int) -> list[str]:
     """Diagnose the samples of a run, write the files to ``out`` and return the sentences."""
     import pandas as pd
 
+    look_in(out)  # where the plan is, and beside it a user's own reward
     config, problems = resolve(ExtractConfig, read_json(folder.config))
     assert isinstance(config, ExtractConfig), problems
     samples = pd.read_parquet(folder.table("samples"))
-    root = read_json(folder.provenance)["seeds"]["random_seed"]
+    provenance = read_json(folder.provenance)
+    write_json(RunFolder(out).provenance, provenance)  # which the page about `out` shows
+    root = provenance["seeds"]["random_seed"]
     inputs = load_inputs(config.datapool, config.evaluation.split, seed=root)
     rows = [
         {**sample.metadata, "prompt": sample.messages or sample.prompt,

@@ -26,6 +26,8 @@ _ASSETS = Path(__file__).parent / "assets"
 _LONGEST_VALUES = 300
 DIAGNOSIS = "diagnosis.json"
 """File of a diagnosis, whose sentences come first."""
+OF_DIAGNOSIS = "plan"
+"""Folder of a diagnosis's plan in its own."""
 
 
 def write_report(folder: Path) -> Path:
@@ -118,8 +120,18 @@ def _asked(
         "varying": _varying_values(runs),
         "asked": json.dumps(asked, indent=2, ensure_ascii=False),
         "sentences": json_object(plan.path / DIAGNOSIS).get("sentences", []),
-        "figures": sorted(path.name for path in plan.figures.glob("*.png")),
+        "figures": _figures(plan),
     }
+
+
+def _figures(plan: PlanFolder) -> list[str]:
+    """Return the paths of the figures in a plan's folder; a diagnosis's are those of its run."""
+    folders = plan.figures, PlanFolder(plan.path / OF_DIAGNOSIS).figures
+    return [
+        path.relative_to(plan.path).as_posix()
+        for folder in folders
+        for path in sorted(folder.glob("*.png"))
+    ]
 
 
 def _varying_values(runs: Sequence[ReportRun]) -> dict[str, str]:

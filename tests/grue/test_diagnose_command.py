@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,13 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def in_this_process(command: list[str]) -> int:
-    """Run the program here, which spares its start."""
-    return run_plan.main(command[1:])
+    """Run the program here, which spares its start; what it has found to import is forgotten."""
+    path = sys.path[:]
+    try:
+        return run_plan.main(command[1:])
+    finally:
+        sys.path[:] = path
+        sys.modules.pop("rewards_beside", None)
 
 
 def test_it_samples_and_tells(
@@ -76,12 +83,16 @@ def test_it_samples_and_tells(
     before = attempts()
     page = (out / "report.html").read_text()
     assert found["sentences"][0] in page and page.count("the cat") > 6
+    assert 'href="plan/figures/expected_gradients.png"' in page
+    assert re.search(r"<th[^>]*>command</th>\s*<td>.*run_plan.py --plan_config_path", page)
     monkeypatch.setattr(plan_of_flags, "write_report", lambda folder: 0)  # once is enough
     monkeypatch.setattr(plan_of_flags, "run", in_this_process)
     assert diagnose.main(given("length")) == 0
     assert attempts() == before  # nothing is made again
 
-    parts = [{"id": "chrf"}, {"id": "length", "weight": 0.0}]
+    of_words = "def words(prompts, outputs, references, metadata): return [*map(len, outputs)]"
+    (out / "rewards_beside.py").write_text(of_words)
+    parts = [{"id": "chrf"}, {"id": "custom:rewards_beside:words", "weight": 0.0}]
     assert diagnose.main(given(json.dumps({"id": "weighted_sum", "args": {"rewards": parts}}))) == 0
     assert "Of the reward's parts 'chrf' alone deviates within inputs." in capfd.readouterr().out
     (other,) = attempts().keys() - before.keys()
