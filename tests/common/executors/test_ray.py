@@ -58,7 +58,7 @@ def site(tmp_path: Path, cluster: PretendedCluster) -> Site:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The results of a slow fit that nothing has disturbed, made on this machine."""
     site = Site(tmp_path_factory.mktemp("undisturbed"))
-    plan = site.write_plan("whole", experiment=TOY, configurations=[toy(epochs=30)])
+    plan = site.write_plan("whole", experiment=TOY, configurations=[toy(epochs=_SLOW["epochs"])])
     assert site.run_plan(plan).status == 0
     (run,) = site.runs("whole").values()
     return results(run)
