@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from common.runner.scheduling.executor import Executor
+from common.runner.scheduling.executors import executor_of
+from common.runner.scheduling.fork_server import ForkServer
 from tests.common.plans import toy
 from tests.common.test_endings import HOSTILE, ends
 from tests.conftest import TOY, Workplace, without_seconds
@@ -26,6 +29,23 @@ def test_a_run_that_hangs_is_ended_and_has_failed(
     assert found["inC"]["reason"] == "no end within 'timeout_minutes' = 0.05 (1 attempt)"
     assert (found["inC"]["status"], found["inC"]["lost"]) == ("failed", 1)
     assert found["exp"]["status"] == "done"
+
+
+@pytest.mark.skipif(not ForkServer.is_possible(), reason="needs Linux 5.3")
+def test_a_run_with_a_limit_gets_a_worker_that_has_been_warmed_up(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers: list[Any] = []
+
+    def noting(*arguments: Any, **options: Any) -> Executor:
+        servers.append(options["server"])
+        return executor_of(*arguments, **options)
+
+    monkeypatch.setattr("common.runner.main.executor_of", noting)
+    limited = {**toy(), "timeout_minutes": 5}
+    plan = workplace.write_plan(experiment=TOY, configurations=[limited])
+    assert workplace.run_plan(plan).status == 0
+    assert isinstance(servers[0], ForkServer)
 
 
 def _acting(act: str) -> dict[str, Any]:
