@@ -19,6 +19,7 @@ from sft_vs_rft.log_linear.trainer import LogLinearTrainer, Stack
 from tests.sft_vs_rft.log_linear.prepared import GOLDEN, trainer, with_seed
 
 EXACT = GOLDEN["exact"]
+ROW = [*GOLDEN["exact_metrics"], "weights"]
 PUBLISHED = {"weights_solver": "published", "reward_std_gradient": "published"}
 Tolerance = Callable[[int, str], float]
 
@@ -87,13 +88,25 @@ def compare_runs(
     return count
 
 
-@pytest.mark.parametrize(("dtype", "tolerance", "count"),
-                         [("float64", double, 1480), ("float32", single, 830)])  # fmt: skip
-def test_exact_runs(dtype: str, tolerance: Tolerance, count: int, tmp_path: Path) -> None:
+def with_names(case: dict[str, Any]) -> dict[str, Any]:
+    """A case with the numbers of its updates by name; those after the metrics are the weights."""
+    last = len(ROW) - 1
+    steps = {
+        update: dict(zip(ROW, [*numbers[:last], numbers[last:]], strict=True))
+        for update, numbers in case["steps"].items()
+    }
+    return case | {"steps": steps}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", double), ("float32", single)])
+def test_exact_runs(dtype: str, tolerance: Tolerance, tmp_path: Path) -> None:
     trainers = [trainer(tmp_path / name, setting=case["setting"], dtype=dtype)
                 for name, case in EXACT.items()]  # fmt: skip
-    compared = compare_runs(trainers, [case[dtype] for case in EXACT.values()], tolerance)
-    assert compared == count
+    cases = [with_names(case[dtype]) for case in EXACT.values()]
+    updates, metrics, weights = 35, len(ROW) - 1, 5
+    assert compare_runs(trainers, cases, tolerance) == len(EXACT) * (
+        weights + updates * (metrics + weights) + weights
+    )
     reached = {name: run.updates_to_target for name, run in zip(EXACT, trainers, strict=True)}
     assert [reached[name] for name in sorted(reached)] == [None, 10_690, 168, None, 19_165]
 
@@ -144,19 +157,24 @@ def test_the_published_solver(case: str) -> None:
         assert exact_weights(*arguments).tolist() == weights.tolist()
 
 
-def test_sampled_runs_have_the_means_of_a_thousand(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("runs", "updates", "compared_at"),
+    [(150, 5_001, 12), pytest.param(100, 50_000, 17, marks=pytest.mark.slow)],
+)
+def test_sampled_runs_have_the_means_of_a_thousand(
+    runs: int, updates: int, compared_at: int, tmp_path: Path
+) -> None:
     cases = GOLDEN["sampled"]
-    runs = 150
     trainers = [
         with_seed(first, seed)
         for name, case in cases.items()
         for first in [trainer(tmp_path / name, setting=case["setting"],
-                              use_expected_reinforce_updates=False, epochs=5001)]
+                              use_expected_reinforce_updates=False, epochs=updates)]
         for seed in range(runs)
     ]  # fmt: skip
     stack = Stack(trainers)
     compared = 0
-    while (update := trainers[0].epoch) < 5001:
+    while (update := trainers[0].epoch) < updates:
         metrics = stack.train(trainers[0].next_epoch - update)
         for number, case in enumerate(cases.values()):
             if update == 0 or str(update) not in case["steps"]:
@@ -172,4 +190,4 @@ def test_sampled_runs_have_the_means_of_a_thousand(tmp_path: Path) -> None:
             compared += 2
         for run in trainers:
             run.epoch = run.next_epoch
-    assert compared == 2 * 3 * 12
+    assert compared == 2 * len(cases) * compared_at
