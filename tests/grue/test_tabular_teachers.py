@@ -72,8 +72,14 @@ def test_noise_lowers_accuracy_and_offsets_lower_variance_alone() -> None:
     order = study.truth.argsort(1)
     assert (by_name["noise 0, offset 2"].argsort(1) == order).all()
     assert (by_name["noise 1, offset 0.5"].argsort(1) != order).mean() > 0.5
-    total = 1 + 2.0**2
-    assert by_name["noise 0, offset 2"].var() == pytest.approx(total, rel=0.1)
+    probs = np.exp(study.log_probs)
+    for offset in (0.5, 2.0):
+        of_all = [by_name[f"noise {noise}, offset {offset:g}"] for noise in (0, 1)]
+        means = [(probs * of).sum(1, keepdims=True) for of in of_all]
+        within = [(probs * (of - mean) ** 2).sum(1) for of, mean in zip(of_all, means, strict=True)]
+        assert within[0].mean() == pytest.approx(within[1].mean(), rel=0.03)
+        assert_allclose(means[0], means[1], atol=1e-12)  # of offsets alone
+        assert means[0].std() == pytest.approx(offset, rel=0.05)
     scaled = np.abs(by_name["truth scaled"] / study.truth).round(6)
     assert (scaled.mean(1) == 0.001).mean() == 0.5
 

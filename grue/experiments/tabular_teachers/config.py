@@ -22,8 +22,10 @@ class NoisyRewards(Config):
 
     The true reward is a weighted sum of a normal number of each output and one of each prompt, with
     variance 1. A model's reward is the same number of the output, plus ``noise`` times another one,
-    plus ``offset`` times one of the prompt. There is a model for each pair of both; the true reward
-    itself, and the true reward scaled for a share of prompts, are two more.
+    brought to variance 1 and to mean 0 under the policy for each prompt, plus ``offset`` times a
+    number of the prompt. So noise changes accuracy alone, and offsets the normalised variance
+    alone. There is a model for each pair of both; the true reward itself, and the true reward
+    scaled for a share of prompts, are two more.
     """
 
     kind: Literal["noisy"] = "noisy"
@@ -35,7 +37,7 @@ class NoisyRewards(Config):
     truth_mean: float = 0.0
     """Mean of the true reward."""
     noise: Numbers = (0.0, 0.5, 1.0, 2.0)
-    """Stds of the outputs' noise, which lowers accuracy."""
+    """Stds of the outputs' noise, which lowers accuracy and not the normalised variance."""
     offset: Numbers = (0.3, 1.0, 2.5)
     """Stds of the prompts' offsets, which lower the normalised variance and not the accuracy."""
     scaled_share: Share = 0.5

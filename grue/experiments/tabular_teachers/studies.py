@@ -55,12 +55,13 @@ def _with_noise(keys: NoisyRewards, shape: tuple[int, int], draw: np.random.Gene
     noise, offsets = draw.standard_normal(shape), draw.standard_normal((shape[0], 1))
     is_scaled = draw.permutation(shape[0]) < keys.scaled_share * shape[0]
     scaled = np.where(is_scaled[:, None], keys.scaled_factor * truth, truth)
-    rewards = {"truth": truth, "truth scaled": scaled} | {
-        f"noise {a:g}, offset {c:g}": own + a * noise + c * offsets
-        for a in keys.noise
-        for c in keys.offset
-    }
-    return Study(_log_softmax(logits), truth, list(rewards), np.stack(list(rewards.values())))
+    log_probs = _log_softmax(logits)
+    rewards = {"truth": truth, "truth scaled": scaled}
+    for a in keys.noise:
+        noisy = (own + a * noise) / np.sqrt(1 + a**2)
+        noisy -= (np.exp(log_probs) * noisy).sum(1, keepdims=True)
+        rewards |= {f"noise {a:g}, offset {c:g}": noisy + c * offsets for c in keys.offset}
+    return Study(log_probs, truth, list(rewards), np.stack(list(rewards.values())))
 
 
 def _with_errors(
