@@ -69,6 +69,15 @@ def batch_std(rewards: Tensor, centred_rewards: Tensor) -> Tensor:
     return scale_of(centred_rewards.flatten()).squeeze()
 
 
+def rollout_std(rewards: Tensor, centred_rewards: Tensor) -> Tensor:
+    """Return [] the std of all rewards about their common mean; 1 where none deviates.
+
+    Published runs of arXiv 2604.25872 divide rewards by it and keep their mean, which every
+    baseline takes out again.
+    """
+    return scale_of(rewards.flatten()).squeeze()
+
+
 def group_mean(rewards: Tensor, centred_rewards: Tensor) -> Tensor:
     """Return [B, 1] the mean reward of each group (MaxRL, arXiv 2602.02710), for rewards from 0 up.
 
@@ -82,6 +91,7 @@ SCALES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "group_std": group_std,
     "bare_group_std": bare_group_std,
     "batch_std": batch_std,
+    "rollout_std": rollout_std,
     "group_mean": group_mean,
 }
 """Divisors from rewards and centred rewards [B, K], by the name that a plan gives; the bare one is

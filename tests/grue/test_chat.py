@@ -90,11 +90,15 @@ def test_what_cannot_be_written_is_told(chatting: PreTrainedTokenizerFast) -> No
     assert "'query_prefix'" in told(chatting, *ASKED, prefix="Q: ")
 
 
-@pytest.mark.parametrize("task", ["arithmetic", "jsonl", "gsm8k"])
+@pytest.mark.parametrize("task", ["arithmetic", "jsonl", "gsm8k", "preferences"])
 def test_prompts_become_messages_where_asked_for(tmp_path: Path, task: str) -> None:
     args: dict[str, Any] = {}
     if task != "arithmetic":
-        columns = ["question", "answer"] if task == "gsm8k" else ["prompt", "references"]
+        columns = {
+            "jsonl": ["prompt", "references"],
+            "gsm8k": ["question", "answer"],
+            "preferences": ["prompt", "chosen", "rejected"],
+        }[task]
         args["path"] = write_jsonl(tmp_path / "r.jsonl", [dict.fromkeys(columns, "#### 1")])
     plain = samples(task, **args)
     chat = samples(task, **args, chat_template=True, system_prompt="Be brief.")

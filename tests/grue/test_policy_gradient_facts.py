@@ -73,7 +73,7 @@ def test_a_penalty_in_the_reward_pushes_silent_groups_without_a_scale() -> None:
     args: Any = {"kl": {"coeff": 0.1, **IN_REWARD}, "num_minibatches": 1}
     steps = {
         scale: updated(rewarded(Same, advantage_scale=scale, **args))[0][0]
-        for scale in ("none", "group_std", "batch_std")
+        for scale in ("none", "group_std", "batch_std", "rollout_std")
     }
     norm = steps["none"].norm()
     assert norm > 1e-5

@@ -203,6 +203,10 @@ def test_advantages_of_one_right_output_of_four() -> None:
     assert found("group", "group_std") == pytest.approx([-0.25 / 0.5001] * 3 + [0.75 / 0.5001])
     assert found("group", "group_mean") == [-1, -1, -1, 3]
     of_all = math.sqrt((3 * 0.25**2 + 0.75**2) / 7)  # the silent group's zeros count
+    of_rewards = math.sqrt((3 * 0.625**2 + 5 * 0.375**2) / 7)  # about the mean of all, 5/8
+    assert found("group", "rollout_std") == pytest.approx(
+        [-0.25 / of_rewards] * 3 + [0.75 / of_rewards]
+    )
     assert found("group", "batch_std") == pytest.approx([-0.25 / of_all] * 3 + [0.75 / of_all])
 
 

@@ -400,6 +400,11 @@ def test_what_does_not_fit_is_told_before_the_run(
     assert "'normalize.before' = true: must be false: the loss 'probabilistic'" in refused(
         workplace, keys
     )
+    chat = configuration(base, sets[2], "pairwise")
+    chat["datapool"]["args"] |= {"chat_template": True}
+    assert "'datapool.args.chat_template' = true: a reward model is trained on prompts as" in (
+        refused(workplace, chat)
+    )
     (workplace.path / "one.jsonl").write_text((sets[2] / "train.jsonl").read_text())
     err = refused(workplace, configuration(base, workplace.path / "one.jsonl", "pairwise"))
     assert "the split 'val' has no samples; set 'datapool.args.held_out' above 0" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import shutil
@@ -12,12 +13,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 
 from common.run.folder import RunFolder
 from tests.conftest import Workplace
 from tests.grue.conftest import save_model, write
 from tests.grue.parts import ANIMALS, BROKEN, LETTERS
+from tests.grue.tasks.conftest import write_jsonl
 from tests.grue.test_extract import extraction
 
 K = 4
@@ -56,6 +63,14 @@ def made(workplace: Workplace, model: Path, **changes: Any) -> RunFolder:
     outcome = workplace.run_plan(plan)
     assert outcome.status == 0, outcome.err
     return next(f for f in workplace.folders() if f.path.name.startswith("teacher"))
+
+
+def log_prob(model: Path, ids: list[int], start: int) -> float:
+    """Log-probability of the tokens from ``start`` on."""
+    with torch.no_grad():
+        logits = AutoModelForCausalLM.from_pretrained(model)(torch.tensor([ids])).logits
+    taken = logits.log_softmax(-1)[0, start - 1 : -1].gather(-1, torch.tensor(ids)[start:, None])
+    return float(taken.sum())
 
 
 def by_hand(samples: pd.DataFrame, name: str) -> tuple[float, float, float]:
@@ -123,12 +138,52 @@ def test_responses_of_the_data_are_compared_off_policy(workplace: Workplace, mod
     row = responses.iloc[0]
     tokenizer = PreTrainedTokenizerFast.from_pretrained(model)
     prompt, output = (tokenizer(row[name])["input_ids"] for name in ("prompt", "output"))
-    ids = torch.tensor([[*prompt, *output, tokenizer.eos_token_id]][:1])[:, : len(prompt) + 6]
+    ids = [*prompt, *output, tokenizer.eos_token_id][: len(prompt) + 6]
+    assert row["log_prob"] == pytest.approx(log_prob(model, ids, len(prompt)), abs=1e-4)
+    assert row["num_tokens"] == len(ids) - len(prompt)
+
+
+def test_a_chat_policy_and_reward_models_read_messages_by_their_own_templates(
+    workplace: Workplace, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    """A policy writes the beginning of its answer behind its template; rewards read the prompt."""
+    policy, judge = copy.deepcopy(tokenizer), copy.deepcopy(tokenizer)
+    policy.chat_template, judge.chat_template = (
+        "{% for m in messages %}" + mark + "{{ m.content }}{% endfor %}"
+        "{% if add_generation_prompt %}:{% endif %}"
+        for mark in ("a", "b")
+    )
+    save_model(tmp_path / "policy", policy)
+    classifier = GPT2ForSequenceClassification(
+        GPT2Config(vocab_size=len(judge), n_positions=64, n_embd=16, n_layer=1, n_head=1,
+                   num_labels=1, pad_token_id=judge.pad_token_id, initializer_range=0.5)
+    ).eval()  # fmt: skip
+    classifier.save_pretrained(tmp_path / "judge")
+    judge.save_pretrained(tmp_path / "judge")
+    pairs = [{"prompt": f"{n}", "chosen": "the cat", "rejected": "a dog"} for n in range(6)]
+    write_jsonl(tmp_path / "pairs.jsonl", pairs)
+    rewarded = {
+        "id": "learned_preference",
+        "args": {"model_name": str(tmp_path / "judge"), "output": "score", "chat_template": True},
+    }
+    run = teacher(
+        tmp_path / "policy", samples=None, ground_truth=rewarded,
+        rewards=[{"name": "length", "id": "length"}],
+    )  # fmt: skip
+    run["datapool.id"] = "preferences"
+    run["datapool.args"] = {"path": str(tmp_path / "pairs.jsonl"), "chat_template": True}
+    outcome = workplace.run_plan(write(workplace, run))
+    assert outcome.status == 0, outcome.err
+    (folder,) = workplace.folders()
+    row = pd.read_parquet(folder.table("responses")).iloc[0]
+    asked, answer = (tokenizer(text)["input_ids"] for text in (f"a{row['prompt']}:", row["output"]))
+    ids = [*asked, *answer, tokenizer.eos_token_id][: len(asked) + 6]
+    assert row["log_prob"] == pytest.approx(
+        log_prob(tmp_path / "policy", ids, len(asked)), abs=1e-4
+    )
+    read = judge(f"b{row['prompt']}b{row['output']}", return_tensors="pt")["input_ids"]
     with torch.no_grad():
-        log_probs = AutoModelForCausalLM.from_pretrained(model)(ids).logits.log_softmax(-1)
-    taken = log_probs[0, len(prompt) - 1 : -1].gather(-1, ids[0, len(prompt) :, None])
-    assert row["log_prob"] == pytest.approx(float(taken.sum()), abs=1e-4)
-    assert row["num_tokens"] == len(taken)
+        assert row["ground_truth"] == pytest.approx(classifier(read).logits.item(), abs=1e-4)
 
 
 def test_a_run_that_was_stopped_ends_with_the_same_tables(

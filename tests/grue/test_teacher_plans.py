@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -60,6 +61,38 @@ def test_policies_have_the_published_settings(name: str, inputs: int, iterations
         assert run.config.env.n_envs == inputs
         assert run.config.train_evaluation.n_iters == iterations
         assert run.num_ranks == 2
+
+
+def test_errors_of_public_reward_models_are_studied_with_the_published_settings() -> None:
+    """Each of four policies is measured once, and trained by each reward model (2604.25872)."""
+    found = plan("teachers/harm_aware")
+    teachers = of_kind(found, TeacherConfig)
+    assert [run.config.alg.model_name for run in teachers] == [
+        "allenai/OLMo-2-0425-1B-SFT", "meta-llama/Llama-3.2-1B-Instruct",
+        "meta-llama/Llama-3.2-3B-Instruct", "Qwen/Qwen3-1.7B-Base",
+    ]  # fmt: skip
+    trained = Counter[tuple[str, str]]()
+    for run in of_kind(found, ReinforcementConfig):
+        alg, args = run.config.alg, run.config.reward_fn.args
+        (teacher,) = {reference.run for reference in run.references}
+        policies = {alg.policy.args.model_name, run.config.tokenizer.model_name}
+        assert policies == {teacher.config.alg.model_name, teacher.config.tokenizer.model_name}
+        measured = {each.name: (each.id, each.args) for each in teacher.config.rewards}
+        assert (args["reward"]["id"], args["reward"]["args"]) == measured[args["name"]]
+        assert run.config.train_evaluation.metrics[0].args == teacher.config.ground_truth.args
+        assert (alg.id, alg.args.learning_rate, alg.args.num_samples_per_input) == ("rloo", 1e-7, 4)
+        assert (alg.args.num_minibatches, alg.args.n_epochs) == (1, 1)
+        assert (alg.args.advantage_scale, alg.args.ratio) == ("rollout_std", "sequence_product")
+        assert (alg.kl_div.coeff, alg.kl_div.placement) == (0.01, "reward")
+        settings, evaluation = run.config.training_settings, run.config.train_evaluation
+        assert (settings.temperature, settings.top_k, settings.max_new_tokens) == (1.0, 0, 512)
+        assert run.config.env.n_envs * alg.args.num_samples_per_input == 32
+        assert (evaluation.n_iters, evaluation.eval_every) == (2452, 613)
+        assert (run.num_ranks, run.config.datapool.num_train_samples) == (2, 10_000)
+        trained[alg.policy.args.model_name, args["name"]] += 1
+    assert len(trained) == 4 * 7 and set(trained.values()) == {3}
+    revisions = {each.args.get("revision") for each in teachers[0].config.rewards}
+    assert revisions == {None, "2"}
 
 
 def test_reward_models_have_the_published_settings() -> None:

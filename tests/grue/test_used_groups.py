@@ -52,7 +52,7 @@ def test_of_equal_variances_the_first_are_used() -> None:
     assert of_largest_number(equal, 3).tolist() == [True] * 3 + [False] * 7
 
 
-@pytest.mark.parametrize("scale", [None, "group_std", "batch_std", "group_mean"])
+@pytest.mark.parametrize("scale", [None, "group_std", "batch_std", "rollout_std", "group_mean"])
 @pytest.mark.parametrize("baseline", ["group", "leave_one_out"])
 def test_groups_that_are_silent_by_a_part_have_no_advantage(
     baseline: str, scale: str | None

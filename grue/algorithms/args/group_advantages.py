@@ -19,7 +19,9 @@ from grue.rollouts.group_rules import DrawMore, DrawUntil, GroupRules, InputFilt
 Baseline = Literal[
     "group", "leave_one_out", "running_mean", "cumulative_mean", "right_or_wrong", "none"
 ]
-Scale = Literal["none", "group_std", "bare_group_std", "batch_std", "group_mean", "unit"]
+Scale = Literal[
+    "none", "group_std", "bare_group_std", "batch_std", "rollout_std", "group_mean", "unit"
+]
 ZeroStdGroups = Literal[
     "keep", "drop", "resample", "draw_more", "hint", "virtual_best", "entropy_shaped"
 ]
@@ -36,7 +38,7 @@ _KEYS_OF = {
     "entropy_alpha": ("zero_std_groups", "entropy_shaped"),
 }
 """Keys that one value of another key reads alone."""
-_OF_GROUPS = ("group_std", "bare_group_std", "batch_std", "group_mean")
+_OF_GROUPS = ("group_std", "bare_group_std", "batch_std", "rollout_std", "group_mean")
 
 
 class DifficultyBand(Config):
@@ -87,7 +89,8 @@ class GroupAdvantageArgs(AlgorithmArgs):
     advantage_scale: Scale = "none"
     """Divisor of advantages: none; the std of the group's rewards, less one degree of freedom, plus
     1e-4 (``group_std``) or not (``bare_group_std``); the std of all centred rewards (``batch_std``,
-    arXiv 2510.13786); the mean reward of the group, for rewards from 0 up (``group_mean``, arXiv
+    arXiv 2510.13786); the std of the rollout's rewards about their common mean (``rollout_std``,
+    arXiv 2604.25872); the mean reward of the group, for rewards from 0 up (``group_mean``, arXiv
     2602.02710); or the whole rollout's advantages get mean 0 and std 1 over tokens (``unit``).
     Penalties in the reward are divided by ``unit`` alone."""
     positive_weight: Annotated[NonNegativeFloat, LATER] = 1.0

@@ -225,8 +225,17 @@ def spec_of(config: RewardModelConfig) -> RewardSpec:
 
 
 def load_examples(config: RewardModelConfig, split: Split, *, seed: int) -> Examples:
-    """Return the examples of a split, and log no messages about its inputs."""
+    """Return the examples of a split, and log no messages about its inputs.
+
+    Raises:
+        UserError: prompts are chat messages.
+    """
     samples = load_inputs(config.datapool, split, seed=seed).samples
+    if any(sample.messages is not None for sample in samples):
+        raise UserError(
+            "'datapool.args.chat_template' = true: a reward model is trained on prompts as plain "
+            "text; leave it out, or give 'prompt_prefix' and 'prompt_suffix'"
+        )
     return make_examples(samples, make_objective(config.alg.loss), spec_of(config))
 
 

@@ -17,6 +17,7 @@ from common.config.fit import PositiveInt
 from common.config.hub_revision import Revision, misplaced_revision
 from common.errors import Problem, UserError
 from grue.models.config import ModelName
+from grue.tasks.chat import ChatArgs
 from grue.tasks.choices.rows import Choice, Decode, Row, choices_of_rows
 from grue.tasks.prompt_template import PromptedArgs
 from grue.tasks.sources.hub_rows import Hub
@@ -29,7 +30,7 @@ _IDS_OF = "gpt2"
 _KEY = "datapool.args.token_ids_of"
 
 
-class PreferencesArgs(PromptedArgs):
+class PreferencesArgs(ChatArgs, PromptedArgs):
     """Keys of the task of preferences."""
 
     hub_id: OptionalText = None
@@ -88,10 +89,11 @@ class Preferences(Task[PreferencesArgs]):
         if path is not None and has_split(path, "val"):
             own: Split = "val" if split == "test" and not has_split(path, "test") else split
             choices, _ = self._choices(split_file(path, own))
-            return _samples(choices, split)
+            return self._samples(choices, split)
         choices, where = self._choices(None if path is None else split_file(path, "train"))
         train, held_out = self._parts(len(choices), where)
-        return _samples([choices[row] for row in (train if split == "train" else held_out)], split)
+        rows = train if split == "train" else held_out
+        return self._samples([choices[row] for row in rows], split)
 
     def _choices(self, file: Path | None) -> tuple[list[tuple[int, Choice]], str]:
         """Return the choices of a file or the hub with their positions, and the source's name."""
@@ -143,6 +145,6 @@ class Preferences(Task[PreferencesArgs]):
 
         return decode
 
-
-def _samples(choices: Sequence[tuple[int, Choice]], split: Split) -> list[Sample]:
-    return [choice.as_sample(f"{split}_{place}") for place, choice in choices]
+    def _samples(self, choices: Sequence[tuple[int, Choice]], split: Split) -> list[Sample]:
+        found = [choice.as_sample(f"{split}_{place}") for place, choice in choices]
+        return self.args.in_form(found)
