@@ -13,6 +13,8 @@ from common.bootstrap import CONFIDENCE, RESAMPLES, Floats, percentiles
 if TYPE_CHECKING:
     import pandas as pd
 
+LEAST = 3
+"""Number of points from which on a correlation is defined: any two lie on a line."""
 _LEAST_FOR_FISHER = 4
 """Number of inputs from which on Fisher's interval, of width 1 / sqrt(n - 3), is defined."""
 _LEAST_FOR_BOOTSTRAP = 10
@@ -38,11 +40,12 @@ class Correlation:
 def pearson(x: Floats, y: Floats) -> Correlation:
     """Return Pearson's correlation of [n] and [n], with the interval of Fisher's z.
 
-    It is undefined if one side is constant, and has no interval for fewer than four points.
+    It is undefined for fewer than three points, and if one side is constant. It has no interval for
+    fewer than four.
     """
     from scipy import stats
 
-    if _is_constant(x) or _is_constant(y):
+    if _is_undefined(x, y):
         return Correlation(math.nan)
     found = stats.pearsonr(x, y)
     if len(x) < _LEAST_FOR_FISHER:
@@ -55,11 +58,12 @@ def spearman(x: Floats, y: Floats) -> Correlation:
     """Return Spearman's rank correlation of [n] and [n], with a percentile bootstrap interval.
 
     Inputs are drawn with replacement; draws that are constant on one side do not count. It is
-    undefined if one side is constant, and has no interval for fewer than ten points.
+    undefined for fewer than three points, and if one side is constant. It has no interval for fewer
+    than ten.
     """
     from scipy import stats
 
-    if _is_constant(x) or _is_constant(y):
+    if _is_undefined(x, y):
         return Correlation(math.nan)
     value = float(stats.spearmanr(x, y).statistic)
     if len(x) < _LEAST_FOR_BOOTSTRAP:
@@ -89,8 +93,8 @@ def binned_means(x: Floats, y: Floats, num_bins: int) -> pd.DataFrame:
     return bins.assign(low=bins["y"] - half, high=bins["y"] + half).reset_index(drop=True)
 
 
-def _is_constant(values: Floats) -> bool:
-    return len(values) < 2 or bool(np.ptp(values) == 0)
+def _is_undefined(x: Floats, y: Floats) -> bool:
+    return len(x) < LEAST or bool(np.ptp(x) == 0 or np.ptp(y) == 0)
 
 
 def _row_correlations(x: Floats, y: Floats) -> Floats:

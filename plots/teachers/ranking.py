@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from common.errors import Problem
+from common.errors import Problem, UserError
 from plots import lines
-from plots.finetuning.correlation import spearman
+from plots.finetuning.correlation import LEAST, spearman
 from plots.options import FigureOptions
 from plots.teachers.points import TRAINED, TRUE, points, studies
 from plots.teachers.scatter import check_measures, in_words
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+logger = logging.getLogger(__name__)
+
 _MEASURES = [
     "on_policy/accuracy",
     "on_policy/accuracy_weighted",
@@ -24,8 +27,6 @@ _MEASURES = [
     "on_policy/harm_aware_accuracy_weighted",
     "reward_variance",
 ]
-_FEWEST = 3
-"""Smallest number of reward models whose ranks are compared."""
 
 
 class Options(FigureOptions):
@@ -58,8 +59,8 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
         options: options of the figure.
 
     Raises:
-        UserError: no reward model was measured and has trained a policy, a measure is unknown, or
-            the files cannot be written.
+        UserError: no reward model was measured and has trained a policy, no study has three that
+            were trained with one seed, a measure is unknown, or the files cannot be written.
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
@@ -93,12 +94,19 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
 
 
 def correlations(found: pd.DataFrame, measures: list[str], gain: str) -> pd.DataFrame:
-    """Return mean and std over seeds of Spearman's correlation, by study and measure."""
+    """Return mean and std over seeds of Spearman's correlation, by study and measure.
+
+    Raises:
+        UserError: no study has reward models enough.
+    """
     import pandas as pd
 
     rows = []
     for study, of_study in found.groupby("study", sort=False):
-        seeds = [rows for _, rows in of_study.groupby("seed") if len(rows) >= _FEWEST]
+        seeds = [rows for _, rows in of_study.groupby("seed") if len(rows) >= LEAST]
+        if not seeds:
+            logger.warning("%s: left out, ranks need %d reward models of a seed", study, LEAST)
+            continue
         for measure in measures:
             values = pd.Series(
                 [spearman(of[measure].to_numpy(), of[gain].to_numpy()).value for of in seeds],
@@ -106,4 +114,9 @@ def correlations(found: pd.DataFrame, measures: list[str], gain: str) -> pd.Data
             )
             rows.append({"study": study, "measure": measure, "mean": values.mean(),
                          "std": values.std(ddof=1), "seeds": len(values)})  # fmt: skip
+    if not rows:
+        raise UserError(
+            f"nothing to draw: no study has {LEAST} reward models that have trained policies with "
+            "one seed, and the ranks of fewer say nothing; compare two by the figure 'teachers'"
+        )
     return pd.DataFrame(rows).fillna({"std": 0.0})

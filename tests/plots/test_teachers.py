@@ -105,6 +105,23 @@ def test_measures_are_ranked_by_study(tmp_path):
     assert table["mean"].tolist() == pytest.approx([1.0, -0.5] * 2)
 
 
+def test_two_reward_models_have_no_ranks(tmp_path, caplog):
+    teachers = {name: measured(tmp_path / name) for name in ("few", "many")}
+    policies = [
+        policy(tmp_path / f"{name}-{reward}", teacher, reward, 0)
+        for name, teacher in teachers.items()
+        for reward in list(REWARDS)[name == "few" :]
+    ]
+    alone = make_index(tmp_path, [teachers["few"], *policies[:2]])
+    with pytest.raises(UserError, match="no study has 3 reward models that have trained policies"):
+        plots.draw("teacher_ranking", [alone], measures=["reward_variance"])
+    caplog.clear()
+    both = make_index(tmp_path, [*teachers.values(), *policies])
+    (path,) = plots.draw("teacher_ranking", [both], measures=["reward_variance"])
+    assert pd.read_csv(path)["study"].tolist() == ["many"]
+    assert caplog.messages == ["few: left out, ranks need 3 reward models of a seed"]
+
+
 def test_what_is_missing_is_named(plan, tmp_path):
     with pytest.raises(UserError, match="not measured; known: reward_variance, on_policy/accuracy"):
         plots.draw("teachers", [plan], measures=["beauty"])
