@@ -38,7 +38,6 @@ _KEYS_OF = {
     "entropy_alpha": ("zero_std_groups", "entropy_shaped"),
 }
 """Keys that one value of another key reads alone."""
-_OF_GROUPS = ("group_std", "bare_group_std", "batch_std", "rollout_std", "group_mean")
 
 
 class DifficultyBand(Config):
@@ -89,10 +88,9 @@ class GroupAdvantageArgs(AlgorithmArgs):
     advantage_scale: Scale = "none"
     """Divisor of advantages: none; the std of the group's rewards, less one degree of freedom, plus
     1e-4 (``group_std``) or not (``bare_group_std``); the std of all centred rewards (``batch_std``,
-    arXiv 2510.13786); the std of the rollout's rewards about their common mean (``rollout_std``,
-    arXiv 2604.25872); the mean reward of the group, for rewards from 0 up (``group_mean``, arXiv
-    2602.02710); or the whole rollout's advantages get mean 0 and std 1 over tokens (``unit``).
-    Penalties in the reward are divided by ``unit`` alone."""
+    arXiv 2510.13786) or of all as they are (``rollout_std``, arXiv 2604.25872); the group's mean
+    reward, for rewards from 0 up (``group_mean``, arXiv 2602.02710); or the rollout's advantages
+    get mean 0 and std 1 over tokens (``unit``), which alone divides penalties in rewards, too."""
     positive_weight: Annotated[NonNegativeFloat, LATER] = 1.0
     """Factor of the task's part of advantages above 0; with ``right_or_wrong``, 0.1 is
     W-REINFORCE, and 0 learns from wrong outputs alone (arXiv 2506.01347)."""
@@ -217,7 +215,7 @@ class GroupAdvantageArgs(AlgorithmArgs):
         yield from super().problems()
         yield from self._problems_of_silence()
         of_groups = self.advantage in _GROUP_BASELINES
-        if not of_groups and self.advantage_scale in _OF_GROUPS:
+        if not of_groups and self.advantage_scale not in ("none", "unit"):
             yield Problem("is of rewards minus a group's mean; give 'advantage' = 'group', or "
                           "'unit' here", "advantage_scale", self.advantage_scale)  # fmt: skip
         if of_groups and self.num_samples_per_input < 2:
