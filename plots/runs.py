@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import UserError
 from common.key_paths import value_at
 from common.run.folder import PlanFolder, RunFolder, read_json, read_json_lines
+from plots.own_names import own_name, with_own_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +33,8 @@ NUMBERS = ["reward_std", "logit_grad_norm"]
 BOUND_NUMBERS = ["reward_std", "grad_norm", "jacobian_norm", "bound"]
 """Columns of the theory's table per input: both sides of the bound on the expected gradient."""
 
-_ONCE_PPO = ("a2c", "nlpo")
-"""Algorithms whose metrics earlier versions, and the published files, name ``ppo/...``."""
+DIAGNOSIS = "diagnosis.json"
+"""File in the folder of a diagnosis, which has samples and statistics as a run that samples has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class Run:
 
         Metrics of A2C and NLPO may be asked for as ``ppo/...``, their name in earlier versions.
         """
-        return _own_name(metric, self.method)
+        return own_name(metric, self.method)
 
     @property
     def unit(self) -> str:
@@ -117,11 +118,11 @@ def load_runs(paths: Sequence[Path], wanted: Wanted, only: str = "") -> list[Run
         if table is None:
             continue
         config = json_object(folder.config)
-        if not config:
+        if not config and not _is_diagnosis(entry.path):
             logger.warning("%s: left out, config.json is missing or unreadable", entry.path)
             continue
         run = Run(entry.path, config, table)
-        runs.append(replace(run, table=_with_own_names(table, run.method)))
+        runs.append(replace(run, table=with_own_names(table, run.method)))
         if entry.status != "done":
             unfinished.append(f"{entry.path.name} ({entry.status})")
     if not runs:
@@ -137,24 +138,6 @@ def metric_names(runs: Sequence[Run], metric: str) -> str:
     return " or ".join(name for name in columns if any(name in run.table for run in runs))
 
 
-def _own_name(metric: str, method: str) -> str:
-    prefix = "ppo/"
-    is_renamed = method in _ONCE_PPO and metric.startswith(prefix)
-    return f"{method}/{metric.removeprefix(prefix)}" if is_renamed else metric
-
-
-def _with_own_names(table: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Return the table with the columns of earlier versions renamed.
-
-    A run that was continued after the change has both; each row then has one of them.
-    """
-    renamed = table.rename(columns=lambda name: _own_name(name, method))
-    if renamed.columns.is_unique:
-        return renamed
-    by_name = renamed.T.groupby(level=0, sort=False)
-    return by_name.first().T
-
-
 def _entries(path: Path) -> Iterator[_Entry]:
     """Yield the runs of a plan folder, or the single run of a run folder."""
     plan, run = PlanFolder(path), RunFolder(path)
@@ -164,11 +147,17 @@ def _entries(path: Path) -> Iterator[_Entry]:
         yield from _listed(plan)
     elif run.config.exists() or run.metrics.exists():
         yield _Entry(path, str(json_object(run.status).get("status", "status unknown")))
+    elif _is_diagnosis(path):
+        yield _Entry(path, "done")
     else:
         raise UserError(
-            f"{path}: no runs here; expected the folder of a plan (with index.csv) or of a run "
-            "(with config.json)"
+            f"{path}: no runs here; expected the folder of a plan (with index.csv), of a run (with "
+            f"config.json) or of a diagnosis (with {DIAGNOSIS})"
         )
+
+
+def _is_diagnosis(path: Path) -> bool:
+    return (path / DIAGNOSIS).exists()
 
 
 def _listed(plan: PlanFolder) -> Iterator[_Entry]:

@@ -17,15 +17,13 @@ from plots.report.configurations import MOST, Key, chosen, labels
 from plots.report.curves import last_values, shown_metrics
 from plots.report.learning import Learning
 from plots.report.runs import ReportRun, load
-from plots.runs import json_object
+from plots.runs import DIAGNOSIS, json_object
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 _ASSETS = Path(__file__).parent / "assets"
 _LONGEST_VALUES = 300
-DIAGNOSIS = "diagnosis.json"
-"""File of a diagnosis, whose sentences come first."""
 OF_DIAGNOSIS = "plan"
 """Folder of a diagnosis's plan in its own."""
 

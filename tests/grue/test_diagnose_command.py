@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 import run_plan
 from grue import diagnose
 from grue.tools import plan_of_flags
+from plots import __main__ as plots
 from tests.grue.conftest import save_model
 from tests.grue.tasks.conftest import write_jsonl
 
@@ -122,6 +123,10 @@ def test_what_trainers_leave_needs_no_model(
     inputs = pd.read_parquet(out / "inputs.parquet")
     assert inputs["cause"].tolist() == ["lowest", "", "largest"]
     assert (out / "samples.parquet").exists()
+    figures = tmp_path / "figures"
+    assert plots.main(["reward_mean_std", "--runs", str(out), "--output", str(figures)]) == 0
+    drawn = pd.read_csv(figures / "reward_mean_std.csv")
+    assert drawn["mean"].tolist() == [0, 0.5, 1]
 
     assert diagnose.main(["--from", "verl", str(path), "--rewards", "score", "style", "--out",
                           str(out)]) == 0  # fmt: skip
