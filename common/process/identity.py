@@ -12,6 +12,8 @@ import psutil
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _PID_NAMESPACE = Path("/proc/self/ns/pid")
+_START_TIME = 19
+"""Index of ``starttime`` among the fields of a process's ``stat`` that follow its name."""
 _SAME_START = 1.0
 """Largest difference in seconds between two readings of the start of one process."""
 
@@ -41,9 +43,26 @@ def _start_of(pid: int) -> float:
 
 
 def _since_boot(process: psutil.Process) -> float:
-    """Return the start of a process, which no step of the machine's clock changes."""
-    start: float = process.create_time() - psutil.boot_time()
-    return start
+    """Return the start of a process in seconds since that of the machine.
+
+    On Linux, no step of the machine's clock changes it: the field ``starttime`` of proc_pid_stat(5)
+    is a number of ticks since the machine's start.
+
+    Raises:
+        psutil.NoSuchProcess: the process has ended.
+        psutil.AccessDenied: this user may not know.
+    """
+    if not psutil.LINUX:
+        start: float = process.create_time() - psutil.boot_time()
+        return start
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_bytes()
+    except PermissionError:
+        raise psutil.AccessDenied(process.pid) from None
+    except (FileNotFoundError, ProcessLookupError):
+        raise psutil.NoSuchProcess(process.pid) from None
+    fields = stat.rpartition(b")")[2].split()  # the name before may have brackets and spaces
+    return int(fields[_START_TIME]) / os.sysconf("SC_CLK_TCK")
 
 
 def is_alive(pid: int, start: float) -> bool:
