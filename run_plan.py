@@ -52,6 +52,7 @@ from common.runner.pictures import Pictures
 from common.runner.status_report import status_report
 
 EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130
+_GONE = "the working folder has been deleted"
 
 
 def _plan_path(args: argparse.Namespace) -> Path:
@@ -62,6 +63,8 @@ def _plan_path(args: argparse.Namespace) -> Path:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if _is_folder_gone():
+        raise UserError(f"{_GONE}; run the command in one that exists")
     if args.write_schema is not None:
         write_schema(args.write_schema, EXPERIMENTS)
         print(args.write_schema)
@@ -98,6 +101,15 @@ def _run(args: argparse.Namespace) -> int:
     return run_plan(plan, request, Pictures(plots.draw, plots.write_report))
 
 
+def _is_folder_gone() -> bool:
+    """Return whether the working folder has been deleted; errors of the system do not name it."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; return the exit status."""
     try:
@@ -108,7 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_REFUSED
     except OSError as error:  # a full disk, a folder that may not be written to
-        print(f"error: {error}; fix this and run the same command again to resume", file=sys.stderr)
+        told = _GONE if _is_folder_gone() else error
+        print(f"error: {told}; fix this and run the same command again to resume", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -9,6 +9,8 @@ from typing import Any
 import psutil
 import pytest
 
+from common.runner.scheduling.executor import Executor
+from common.runner.scheduling.executors import executor_of
 from tests.conftest import Workplace
 from tests.hostile import pid_of_child
 
@@ -189,3 +191,42 @@ def _has_ended(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # nobody has asked how
     except psutil.NoSuchProcess:
         return True
+
+
+@pytest.fixture
+def passing_folder(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder that can be removed."""
+    folder = workplace.path / "passing"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_no_plan_is_read_in_a_working_folder_that_is_gone(
+    workplace: Workplace, passing_folder: Path
+) -> None:
+    plan = acting(workplace, "one")
+    passing_folder.rmdir()
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 2
+    assert outcome.err == (
+        "error: the working folder has been deleted; run the command in one that exists\n"
+    )
+
+
+@pytest.mark.parametrize("keys", [{}, {"multiprocess": True, "num_parallel": 2}])
+def test_a_working_folder_that_goes_while_the_program_works_is_told(
+    workplace: Workplace, passing_folder: Path, monkeypatch: pytest.MonkeyPatch, keys: Any
+) -> None:
+    def leave(*given: Any, **named: Any) -> Executor:
+        passing_folder.rmdir()
+        return executor_of(*given, **named)
+
+    monkeypatch.setattr("common.runner.main.executor_of", leave)
+    plan = acting(workplace, "one", "two", **keys)
+    outcome = workplace.run("--plan_config_path", plan, "--outputs_dir", workplace.path / "outputs")
+    assert outcome.status == 1
+    assert outcome.err.splitlines()[-1] == (
+        "error: the working folder has been deleted; fix this and run the same command again to "
+        "resume"
+    )

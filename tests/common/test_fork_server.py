@@ -174,8 +174,38 @@ def test_without_its_server_the_status_of_a_worker_is_unknown_and_others_are_sta
     assert "whoever knew its exit status" in first.how_it_ended()
     first.close()
     second = WorkerProcess((), 1, server)
-    assert not second.is_gone_within(0.01)
+    assert second._own_server is not None
+    assert psutil.Process(second.process.pid).ppid() == second._own_server._process.pid
     second.close()
+
+
+def test_a_closed_server_has_no_time_to_take_its_runner_for_gone_and_end_the_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = ForkServer(environment(), [])
+    kill, is_heard = server._process.kill, []
+
+    def note_and_kill() -> None:
+        is_heard.append(server._socket.fileno() >= 0)
+        kill()
+
+    monkeypatch.setattr(server._process, "kill", note_and_kill)
+    server.close()
+    assert is_heard == [True]
+
+
+def test_where_the_working_folder_is_gone_no_worker_is_started_and_nothing_stays_open(
+    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    descriptors = Path("/proc/self/fd")
+    before = sorted(descriptors.iterdir())
+    with pytest.raises(FileNotFoundError):
+        server.start(environment())
+    assert sorted(descriptors.iterdir()) == before
 
 
 @pytest.mark.parametrize(

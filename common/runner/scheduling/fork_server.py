@@ -84,13 +84,17 @@ class ForkServer:
         return True
 
     def start(self, environment: Mapping[str, str]) -> ForkedProcess | None:
-        """Return a new worker, once the server is ready; None if the server does not make it."""
+        """Return a new worker, once the server is ready; None if the server does not make it.
+
+        Raises:
+            FileNotFoundError: the working folder has been deleted.
+        """
         if {**environment, VISIBLE: ""} != {**self._environment, VISIBLE: ""}:
             return None
-        (stdin, input_), (output, stdout) = os.pipe(), os.pipe()
-        report, of_worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # The server itself stays where the runner was at its start.
         request = os.fsencode(environment[VISIBLE]) + b"\0" + os.fsencode(Path.cwd())
+        (stdin, input_), (output, stdout) = os.pipe(), os.pipe()
+        report, of_worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with suppress(OSError):  # the server has ended
             socket.send_fds(self._socket, [request], [stdin, stdout, of_worker.fileno()])
         of_worker.close()
@@ -106,9 +110,9 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server; its workers go on."""
-        self._socket.close()
         self._process.kill()
         self._process.wait()
+        self._socket.close()  # a server that still lives would take its user for gone
 
 
 def _let_reap(report: socket.socket) -> None:
