@@ -120,12 +120,14 @@ class AlgorithmArgs(Config):
                               "drop it", "alg.args.recompute_log_probs", False))  # fmt: skip
         if not kl.coeff:
             return
+        analytic = "'alg.kl_div.analytic_kl_reward'"
+        drop = f"drop {analytic} and " if kl.analytic_kl_reward else ""
         if kl.placement == "loss":
             if kl.of_loss == "k1":
                 yield (
                     "'alg.kl_div.estimator' = 'k1' in the loss: its gradient is zero in "
                     "expectation while the policy is the one that drew the tokens, so it adds "
-                    "noise alone; give 'k2', 'k3' or 'full', or placement = 'reward'"
+                    f"noise alone; give 'k2', 'k3' or 'full', or {drop}give placement = 'reward'"
                 )
         elif kl.of_reward in ("k2", "k3"):
             yield (
@@ -133,10 +135,11 @@ class AlgorithmArgs(Config):
                 "that of the KL, even in expectation; give 'k1', or placement = 'loss'"
             )
         elif kl.of_reward == "full" and not self.exact_kl_pushes_own_token:
+            given = f"{analytic} = true" if drop else "'alg.kl_div.estimator' = 'full'"
             yield (
-                f"the exact KL in the reward of '{alg.id}': a token's is the same whatever is "
-                "drawn, so that it pushes earlier tokens and not its own; give "
-                "'alg.kl_div.estimator' = 'k1', or placement = 'loss'"
+                f"{given}, the exact KL in the reward of '{alg.id}': a token's is the same "
+                "whatever is drawn, so that it pushes earlier tokens and not its own; "
+                f"{drop}give 'alg.kl_div.estimator' = 'k1', or give placement = 'loss'"
             )
 
 

@@ -70,8 +70,10 @@ class KlDivConfig(Config):
         yield from super().problems()
         other = self.placement == "reward" and self.estimator not in (None, "full")
         if self.analytic_kl_reward and other:
-            yield Problem("contradicts 'analytic_kl_reward', the exact KL; give one of them",
-                          "estimator", self.estimator)  # fmt: skip
+            default = "" if "estimator" in self.model_fields_set else ", the default here,"
+            yield Problem(f"is the exact KL, and 'estimator' = '{self.estimator}'{default} is not; "
+                          "give 'estimator' = 'full' instead, or drop this key",
+                          "analytic_kl_reward", True)  # fmt: skip
         if self.target_kl is not None and self.adaptive_kl is not None:
             yield Problem("contradicts 'adaptive_kl'; give one of them", "target_kl",
                           self.target_kl)  # fmt: skip

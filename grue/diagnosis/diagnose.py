@@ -243,7 +243,7 @@ def diagnose(sampled: Sampled, *, seed: int) -> Diagnosis:
         causes.causes_of(rewards, sampled.outputs, zero_tol),
         group_size.silent_share(rewards, num_samples, zero_tol, seed=seed),
         group_size.group_sizes_for(rewards, TARGET_SHARES, zero_tol, seed=seed),
-        group_size.modelled_silent_share(rewards, 2 * num_samples, seed=seed),
+        group_size.modelled_silent_share(rewards, 2 * num_samples, zero_tol, seed=seed),
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.bootstrap import CONFIDENCE, Floats, bootstrap, percentiles
-from grue.rl.reward_stats import prob_zero_std
+from grue.rl.reward_stats import prob_zero_std, tolerances
 
 _MODEL_RESAMPLES = 200
 """Number of resamples with a fit of the model each."""
@@ -68,22 +68,22 @@ def _of_equal(by_input: Floats) -> Estimate:
     return Estimate(share, float(interval.low), float(interval.high))
 
 
-def has_model(rewards: Floats) -> bool:
-    """Return whether the beta-binomial model can continue [N, K] rewards: they have two values.
-
-    Of equal ones the model would only say that nothing ever deviates.
-    """
-    return len(np.unique(rewards)) == 2
-
-
-def _num_right(rewards: Floats) -> NDArray[np.int64] | None:
+def _num_right(rewards: Floats, zero_tol: float | None) -> NDArray[np.int64] | None:
     """Return [N] the number of each input's outputs with the larger of two rewards.
 
-    None for rewards without a model.
+    None for rewards that the beta-binomial model cannot continue, since they have more values, or
+    one: of equal ones it would only say that nothing ever deviates. Values count as one within the
+    tolerance by which groups are silent.
+
+    Args:
+        rewards: [N, K].
+        zero_tol: see `grue.rl.reward_stats.zero_std`.
     """
-    if not has_model(rewards):
+    equal = tolerances(rewards, zero_tol)
+    is_smaller, is_larger = rewards - rewards.min() <= equal, rewards.max() - rewards <= equal
+    if (is_smaller == is_larger).any():  # near both, or neither
         return None
-    return np.asarray((rewards == rewards.max()).sum(1), dtype=np.int64)
+    return np.asarray(is_larger.sum(1), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -135,18 +135,21 @@ class BetaBinomial:
         return float(np.exp(ratios).sum())
 
 
-def modelled_silent_share(rewards: Floats, group_size: int, *, seed: int) -> Estimate | None:
+def modelled_silent_share(
+    rewards: Floats, group_size: int, zero_tol: float | None, *, seed: int
+) -> Estimate | None:
     """Return the share of silent groups of any size by the beta-binomial model.
 
-    None for rewards without a model, see `has_model`. The interval is that of inputs drawn again,
+    None for rewards of more or fewer than two values. The interval is that of inputs drawn again,
     each time with a fit of its own.
 
     Args:
         rewards: [N, K].
         group_size: G.
+        zero_tol: see `grue.rl.reward_stats.zero_std`.
         seed: seed of the interval.
     """
-    num_right, num_samples = _num_right(rewards), rewards.shape[1]
+    num_right, num_samples = _num_right(rewards, zero_tol), rewards.shape[1]
     if num_right is None:
         return None
     rng = np.random.default_rng(seed)
@@ -190,7 +193,7 @@ def group_sizes_for(
     """
     sizes = range(2, rewards.shape[1] + 1)
     silent = np.stack([prob_zero_std(rewards, size, zero_tol) for size in sizes], axis=1)
-    num_right = _num_right(rewards)
+    num_right = _num_right(rewards, zero_tol)
     rng = np.random.default_rng(seed)
     draws = []
     for _ in range(_MODEL_RESAMPLES):

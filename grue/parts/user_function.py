@@ -124,6 +124,8 @@ def _answer(
         raise _Miscounted(f"returned None for {_outputs(len(texts))}; {_ONE_EACH}")
     found, widths = _plain(found), None
     if isinstance(found, list) and any(number is None for number in found):
+        if len(found) != len(texts):  # no text may be at that position
+            raise _Miscounted(f"returned {len(found)} numbers for {_outputs(len(texts))}")
         raise _Wrong("gave None", [number is None for number in found].index(True))
     if per_token:
         found, widths = _padded(found)

@@ -70,6 +70,14 @@ class MaskablePolicyArgs(PolicyArgs):
             yield Problem(f"is a number of tokens for {self.mask_type}; give an integer",
                           "top_mask", size)  # fmt: skip
 
+    def unread_keys(self) -> Iterator[tuple[str, str]]:
+        """Yield the names of keys that the kind of mask leaves without effect, with the reason."""
+        kind = "'alg.policy.args.mask_type'"
+        if self.mask_type != "learned_top_p":
+            yield "min_tokens_to_keep", f"without {kind} = 'learned_top_p'"
+        if self.mask_type == "topk":
+            yield "target_update_iterations", f"with {kind} = 'topk', which has no mask model"
+
 
 class PolicyConfig(TrainedModelOptions):
     """A language model with a critic."""

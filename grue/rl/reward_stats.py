@@ -161,7 +161,7 @@ def zero_std(rewards: Floats, tol: float | None) -> NDArray[np.bool_]:
     result is false.
     """
     check_axes("rewards", rewards, "NK")
-    found: NDArray[np.bool_] = np.ptp(rewards, axis=1) <= _tolerances(rewards, tol)[:, 0]
+    found: NDArray[np.bool_] = np.ptp(rewards, axis=1) <= tolerances(rewards, tol)[:, 0]
     return found if rewards.shape[1] > 1 else np.zeros_like(found)
 
 
@@ -181,10 +181,10 @@ def prob_zero_std(rewards: Floats, group_size: int, tol: float | None) -> Floats
     check_axes("rewards", rewards, "NK")
     num_samples = rewards.shape[1]
     ordered = np.sort(rewards, axis=1)
-    tolerances = _tolerances(rewards, tol)
+    near_by = tolerances(rewards, tol)
     others = np.zeros(rewards.shape, dtype=np.int64)  # m; of equal rewards, the later are larger
     for distance in range(1, num_samples):
-        near = ordered[:, distance:] - ordered[:, :-distance] <= tolerances
+        near = ordered[:, distance:] - ordered[:, :-distance] <= near_by
         if not near.any():
             break
         others[:, :-distance] += near
@@ -194,7 +194,7 @@ def prob_zero_std(rewards: Floats, group_size: int, tol: float | None) -> Floats
     return found
 
 
-def _tolerances(rewards: Floats, tol: float | None) -> Floats:
+def tolerances(rewards: Floats, tol: float | None) -> Floats:
     """Return [N, 1] the largest difference between rewards of an input that count as equal."""
     if tol is not None:
         return np.full((len(rewards), 1), tol)

@@ -103,7 +103,7 @@ def correlations(found: pd.DataFrame, measures: list[str], gain: str) -> pd.Data
 
     rows = []
     for study, of_study in found.groupby("study", sort=False):
-        seeds = [rows for _, rows in of_study.groupby("seed") if len(rows) >= LEAST]
+        seeds = [models for _, models in of_study.groupby("seed") if len(models) >= LEAST]
         if not seeds:
             logger.warning("%s: left out, ranks need %d reward models of a seed", study, LEAST)
             continue

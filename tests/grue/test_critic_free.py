@@ -357,7 +357,12 @@ def test_costs_of_length_do_not_wake_groups(treatment: str) -> None:
         (
             "rloo",
             {"alg__kl_div": {"coeff": 0.1, "estimator": "k3", "analytic_kl_reward": True}},
-            "contradicts 'analytic_kl_reward'",
+            "kl_div.analytic_kl_reward' = true: is the exact KL, and 'estimator' = 'k3' is not",
+        ),
+        (
+            "grpo",
+            {"alg__kl_div": {"coeff": 0.1, "placement": "reward", "analytic_kl_reward": True}},
+            "and 'estimator' = 'k3', the default here, is not; give 'estimator' = 'full' instead",
         ),
     ],
 )
@@ -390,11 +395,14 @@ def test_the_published_buffer_is_left_out_where_outputs_are_shorter() -> None:
         ("a2c", {"estimator": "k2"}, "not that of the KL"),
         ("rloo", {"estimator": "full"}, "and not its own"),
         ("reinforce", {"analytic_kl_reward": True}, "and not its own"),
+        ("rloo", {"estimator": "full", "analytic_kl_reward": True}, "and not its own"),
+        ("grpo", {"placement": "loss", "estimator": "k1", "analytic_kl_reward": True},
+         "zero in expectation"),
         ("reinforce_plus_plus", {"estimator": "full"}, None),
         ("ppo", {"estimator": "full"}, None),
         ("ppo", {"placement": "loss", "estimator": "k3"}, None),
     ],
-)
+)  # fmt: skip
 def test_penalties_with_another_gradient_are_told(
     algorithm: str, kl: dict[str, Any], message: str | None
 ) -> None:
@@ -405,6 +413,32 @@ def test_penalties_with_another_gradient_are_told(
             if "KL" in notice or "estimator" in notice]  # fmt: skip
     assert len(told) == (message is not None)
     assert message is None or message in told[0]
+
+
+@pytest.mark.parametrize(
+    ("kl", "given", "advice"),
+    [
+        ({"analytic_kl_reward": True}, "'alg.kl_div.analytic_kl_reward' = true",
+         {"estimator": "k1"}),
+        ({"estimator": "full", "analytic_kl_reward": True},
+         "'alg.kl_div.analytic_kl_reward' = true", {"estimator": "k1"}),
+        ({"estimator": "full"}, "'alg.kl_div.estimator' = 'full'", {"estimator": "k1"}),
+        ({"estimator": "k1", "placement": "loss", "analytic_kl_reward": True},
+         "'alg.kl_div.estimator' = 'k1'", {"placement": "reward", "estimator": "k1"}),
+    ],
+)  # fmt: skip
+def test_advice_on_the_exact_kl_is_valid(
+    kl: dict[str, Any], given: str, advice: dict[str, Any]
+) -> None:
+    key = "alg__kl_div"
+    config, _ = resolve(FinetuneConfig, keys_of("reinforce", **{key: {"coeff": 0.1} | kl}))
+    assert config is not None
+    (told,) = config.alg.args.notices_of_rollouts(config.alg, config.env)
+    assert told.startswith(given)
+    drops = "drop 'alg.kl_div.analytic_kl_reward' and give " in told
+    assert drops == kl.get("analytic_kl_reward", False)
+    _, problems = resolve(FinetuneConfig, keys_of("reinforce", **{key: {"coeff": 0.1} | advice}))
+    assert not problems
 
 
 @pytest.mark.parametrize(

@@ -80,20 +80,34 @@ def test_its_share_is_the_integral_over_chances(size):
 def test_beyond_the_samples_the_model_continues_the_measured_share():
     chances = RNG(4).beta(0.4, 1.0, 3000)
     rewards = right_or_wrong(chances, 16)
-    found = modelled_silent_share(rewards, 64, seed=0)
+    found = modelled_silent_share(rewards, 64, None, seed=0)
     assert found is not None
     assert found.value == pytest.approx(np.mean(chances**64 + (1 - chances) ** 64), abs=0.02)
     assert found.low < found.value < found.high
-    assert modelled_silent_share(2 * rewards - 1, 64, seed=0) == found  # any two values
+    assert modelled_silent_share(2 * rewards - 1, 64, None, seed=0) == found  # any two values
     three = np.where(RNG(5).random(rewards.shape) < 0.1, 0.5, rewards)
-    assert modelled_silent_share(three, 64, seed=0) is None
+    assert modelled_silent_share(three, 64, None, seed=0) is None
 
 
 def test_equal_rewards_are_continued_by_no_model():
     for equal in (np.zeros((20, 4)), np.ones((20, 4))):
-        assert modelled_silent_share(equal, 64, seed=0) is None
+        assert modelled_silent_share(equal, 64, None, seed=0) is None
         found = group_sizes_for(equal, (0.5,), None, seed=0)[0.5]
         assert (found.size, found.by_model) == (np.inf, False)
+
+
+def test_rewards_within_the_tolerance_are_one_value_of_the_model():
+    equal = np.array([[0.3, 0.1 + 0.2, 0.3, 0.3]] * 4)
+    assert modelled_silent_share(equal, 64, None, seed=0) is None
+    found = group_sizes_for(equal, (0.5,), None, seed=0)[0.5]
+    assert (found.size, found.by_model) == (np.inf, False)
+    rewards = 1 + right_or_wrong(np.full(50, 0.5), 4)
+    rounded = rewards * (1 + 1e-9 * RNG(1).random(rewards.shape))
+    exact = modelled_silent_share(rewards, 64, None, seed=0)
+    assert exact is not None
+    assert modelled_silent_share(rounded, 64, None, seed=0) == exact
+    for values, zero_tol in ((rounded, 0.0), (rewards, 1.0)):
+        assert modelled_silent_share(values, 64, zero_tol, seed=0) is None
 
 
 def test_a_size_is_measured_up_to_the_samples_and_modelled_above():

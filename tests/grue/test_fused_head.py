@@ -17,6 +17,9 @@ from grue.policies.vocabulary_blocks import Head
 from grue.rl.kl import kl_full
 
 M, H, V = 7, 5, 77
+NEEDS_ONEDNN = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="PyTorch is built without oneDNN"
+)
 
 
 @pytest.fixture(params=["kept", "recomputed"], autouse=True)
@@ -162,7 +165,7 @@ def test_tokens_of_another_number_are_an_error() -> None:
         FusedDistributions(case.policy, case.tokens[1:])
 
 
-@pytest.mark.parametrize("by_onednn", [True, False])
+@pytest.mark.parametrize("by_onednn", [pytest.param(True, marks=NEEDS_ONEDNN), False])
 @pytest.mark.parametrize("case", [Case(kl=True), Case(masked=True)], ids=["kl", "masked"])
 def test_float32_is_float64_rounded_whatever_makes_the_products(
     case: Case, by_onednn: bool, monkeypatch: pytest.MonkeyPatch

@@ -21,6 +21,7 @@ from grue.policies.mask_ops import top_k_mask, top_p_mask, unpacked
 from grue.policies.policy import Policy
 from grue.policies.vocabulary_mask import Mask
 from grue.rollouts.collector import Rollouts
+from grue.rollouts.config import EnvConfig
 from grue.rollouts.settings import RolloutSettings
 from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
@@ -195,6 +196,35 @@ def test_what_cannot_be_a_mask_is_refused(changes: dict[str, Any], message: str)
                                   "policy": given | {"args": args}})  # fmt: skip
     (problem,) = alg.problems()
     assert message in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "mask_type", "why"),
+    [
+        ("min_tokens_to_keep", "topk", "without 'alg.policy.args.mask_type' = 'learned_top_p'"),
+        ("min_tokens_to_keep", "learned_top_k", "'learned_top_p'; drop it"),
+        ("min_tokens_to_keep", "learned_top_p", None),
+        ("target_update_iterations", "topk", "with 'alg.policy.args.mask_type' = 'topk'"),
+        ("target_update_iterations", "learned_top_k", None),
+    ],
+)
+def test_keys_that_a_mask_does_not_read_are_told(
+    name: str, mask_type: str, why: str | None
+) -> None:
+    args = {"model_name": "m", "top_mask": 1, "mask_type": mask_type, name: 7,
+            "generation_kwargs": {"max_new_tokens": 5}}  # fmt: skip
+    alg = BUILT_IN["nlpo"].model_validate(
+        {"id": "nlpo", "kl_div": {"coeff": 0.1},
+         "policy": {"id": "maskable_causal_lm_actor_critic_policy", "args": args}}
+    )  # fmt: skip
+    env = EnvConfig.model_validate(
+        {"n_envs": 16, "args": {"max_prompt_length": 5, "max_episode_length": 5}}
+    )
+    told = [each for each in alg.args.notices_of_rollouts(alg, env) if "has no effect" in each]
+    assert len(told) == (why is not None)
+    if why is not None:
+        assert told[0].startswith(f"'alg.policy.args.{name}' = 7: has no effect")
+        assert why in told[0]
 
 
 def test_a_mask_is_for_nlpo_alone() -> None:

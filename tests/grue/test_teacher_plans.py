@@ -63,6 +63,11 @@ def test_policies_have_the_published_settings(name: str, inputs: int, iterations
         assert run.num_ranks == 2
 
 
+def test_prompts_of_mixed_preferences_are_taken_without_a_warning() -> None:
+    assert not [notice for run in plan("teachers/pythia_mixes").runs
+                for notice in run.config.notices()]  # fmt: skip
+
+
 def test_errors_of_public_reward_models_are_studied_with_the_published_settings() -> None:
     """Each of four policies is measured once, and trained by each reward model (2604.25872)."""
     found = plan("teachers/harm_aware")

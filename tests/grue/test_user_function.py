@@ -65,6 +65,10 @@ def none_for_b(prompts: Any, outputs: list[str], *_: Any) -> list[float | None]:
     return [None if output == "bb" else 1.0 for output in outputs]
 
 
+def none_after_the_last(prompts: Any, outputs: list[str], *_: Any) -> list[float | None]:
+    return [*map(float, range(len(outputs))), None]
+
+
 def texts_for_numbers(prompts: Any, outputs: list[str], *_: Any) -> list[str]:
     return list(outputs)
 
@@ -169,6 +173,7 @@ def test_a_function_that_scores_tokens_is_no_metric() -> None:
         ("not_a_number", "gave nan for prompt 'prompt 1', output 'bb'"),
         ("not_a_number_of_the_batch", "gave nan for prompt 'prompt 3', output 'dddd'"),
         ("none_for_b", "gave None for prompt 'prompt 1', output 'bb'"),
+        ("none_after_the_last", "returned 6 numbers for 5 outputs; wrong for prompt 'prompt 0'"),
         ("texts_for_numbers", r"gave no numbers: \['a'\] for prompt 'prompt 0', output 'a'"),
         (
             "fails_for_many",

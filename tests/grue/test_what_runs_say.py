@@ -41,8 +41,10 @@ def test_keys_that_do_otherwise_than_they_say_are_told(model: Path) -> None:
     assert "'alg.args.batch_size' = 48" in rest and "16 x 8 tokens" in rest and "about 32" in rest
     assert notices(extraction(model)) == []
     (single,) = notices(extraction(model, evaluation__num_samples_per_input=1,
-                                   evaluation__group_sizes=[]))  # fmt: skip
+                                   evaluation__group_sizes=[2]))  # fmt: skip
     assert "one sample has no standard deviation" in single
+    assert notices(extraction(model, evaluation__num_samples_per_input=1,
+                              evaluation__group_sizes=[])) == []  # fmt: skip
 
 
 def test_cut_prompts_and_unused_outputs_are_told(workplace: Workplace, model: Path) -> None:

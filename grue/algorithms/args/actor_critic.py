@@ -11,6 +11,7 @@ from common.errors import Problem
 from grue.algorithms.args.fields import Fraction, Verbosity
 from grue.algorithms.args.micro_batches import MicroBatchArgs
 from grue.algorithms.config import ReinforcementAlg, Schedule
+from grue.policies.config import MaskablePolicyArgs
 from grue.rollouts.config import EnvConfig
 from grue.rollouts.spec import RolloutSpec
 
@@ -188,3 +189,14 @@ class NlpoArgs(PpoArgs):
     """PPO from a masked vocabulary (arXiv 2210.01241)."""
 
     uses_vocab_mask: ClassVar[bool] = True
+
+    def notices_of_rollouts(self, alg: ReinforcementAlg, env: EnvConfig) -> Iterator[str]:
+        """Yield notices, including those on keys of another kind of mask."""
+        yield from super().notices_of_rollouts(alg, env)
+        args = alg.policy.args
+        if isinstance(args, MaskablePolicyArgs):
+            for name, why in args.unread_keys():
+                given = getattr(args, name)
+                if given != type(args).model_fields[name].default:
+                    yield str(Problem(f"has no effect {why}; drop it", f"alg.policy.args.{name}",
+                                      given))  # fmt: skip

@@ -188,7 +188,7 @@ class GroupAdvantageArgs(AlgorithmArgs):
 
     @property
     def _decides_on_groups(self) -> bool:
-        """True if it counts which groups are silent, or what decides on them."""
+        """True if a silent group is treated in another way than one whose rewards deviate."""
         return (
             self.advantage in _GROUP_BASELINES
             or self.zero_std_groups != "keep"

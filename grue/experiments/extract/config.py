@@ -105,7 +105,8 @@ class Evaluation(Config):
     """Reward std below which an input counts as low, in units of the reward."""
     group_sizes: GroupSizes = (2, 4, 8)
     """Group sizes for which the share of inputs without deviation is estimated, and pass@k of
-    rewards that are 0 or 1; at most K."""
+    rewards that are 0 or 1; at most K. With one sample and no size, outputs alone are
+    wanted."""
     group_by: Annotated[OptionalText, LATER] = None
     """Metadata of inputs, such as ``difficulty``, each value of which gets statistics of its own;
     None (or the empty string) for none."""
@@ -254,10 +255,11 @@ class ExtractConfig(TextConfig):
     def notices(self) -> Iterator[str]:
         """Yield notices on an unused part of a file name, and on a single sample per input."""
         yield from super().notices()
-        if self.evaluation.num_samples_per_input == 1:
+        if self.evaluation.num_samples_per_input == 1 and self.evaluation.group_sizes:
             yield (
                 "'evaluation.num_samples_per_input' = 1: one sample has no standard deviation, so "
-                "that those of 'reward_stats' are null; give 2 or more"
+                "that those of 'reward_stats' are null; give 2 or more, or "
+                "'evaluation.group_sizes' = [] if outputs alone are wanted"
             )
         if self.output_file_suffix and not self.published_format:
             yield "'output_file_suffix' names a file that 'published_format': true writes"
