@@ -95,8 +95,8 @@ def _run(args: argparse.Namespace) -> int:
         report.say(report.dry_run(plan, selection))
         if args.verbose:
             report.say(f"\n{resolved_keys(selection.to_make)}")
-        tell_notices(plan)
         look_for_packages(plan, selection)
+        tell_notices(plan)
         return 0
     return run_plan(plan, request, Pictures(plots.draw, plots.write_report))
 

@@ -100,7 +100,7 @@ def test_reference_without_adapters_is_evaluated(causal_policy: Policy) -> None:
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
             if "lora_" in name:
-                weight.add_(0.1)
+                weight.add_(0.03)
     policy = Policy(adapted, causal_policy.tokenizer)
     kept, computed = both_ways(policy, SETTINGS)
     assert_equal(kept, computed)

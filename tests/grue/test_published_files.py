@@ -128,6 +128,8 @@ def test_slips_of_published_files_are_read_as_they_were_meant(workplace: Workpla
         "it is read as true",
         "warning: ppo.yml, configurations[0]: 'datapool.args.split' = 'train' is left out: "
         "a run reads all splits it needs",
+        "warning: without effect, and known for published files alone: "
+        "'env.args.terminate_on_eos', 'alg.policy.args.apply_model_parallel', 'alg.args.verbose'",
     ]
     config = only_config(path)
     assert config.alg.args.learning_rate == 1e-6

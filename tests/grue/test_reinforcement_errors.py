@@ -141,7 +141,7 @@ class Failing(Reward[FailingArgs]):
                 case "too few":
                     found = found[1:]
                 case "nan":
-                    found = [math.nan] * len(found)
+                    found = [math.nan if "e" in output else 1.0 for output in texts.outputs]
                 case "too short":
                     return np.ones((len(texts), 2))
                 case "beyond the end":
