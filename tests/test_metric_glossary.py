@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 import torch
 from pydantic import TypeAdapter
 
@@ -220,6 +221,7 @@ def check(logged: Logged) -> None:
     assert not unlogged, f"docs/metrics.md has what nothing logs: {json.dumps(unlogged, indent=2)}"
 
 
+@pytest.mark.slow
 def test_runs_log_the_names_of_the_glossary(workplace: Workplace) -> None:
     alone = write(workplace, *small_runs(workplace.path))
     base = {**TINY_DIGITS, "experiment_name": "together", "theory_every": 1, "theory_inputs": 4}

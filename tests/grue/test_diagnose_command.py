@@ -48,6 +48,7 @@ def in_this_process(command: list[str]) -> int:
         sys.modules.pop("rewards_beside", None)
 
 
+@pytest.mark.slow
 def test_it_samples_and_tells(
     tmp_path: Path, model: Path, data: Path, capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
