@@ -13,8 +13,6 @@ _MESSAGE = b"\nstopping after the next checkpoint; once more (Ctrl-C) stops at o
 _AT_ONCE = b"\nstopped\n"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask to stop: Ctrl-C and similar ones."""
-
-
 OF_CLUSTERS = (signal.SIGUSR1, signal.SIGUSR2)
 """Signals by which clusters announce the end of a job."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Strict, model_validator
@@ -31,6 +31,19 @@ Compatibility = Literal[
     "masks_not_normalized",
     "stringify_references",
 ]
+
+
+def notices_of_unread(
+    config: Config, key: str, unread: Iterable[tuple[str, str]], *, otherwise: str = ""
+) -> Iterator[str]:
+    """Yield a notice on each unread key, with the reason, whose value is not the default.
+
+    ``key`` is that of ``config``, and ``otherwise`` what may be done instead of dropping the keys.
+    """
+    for name, why in unread:
+        given = getattr(config, name)
+        if given != type(config).model_fields[name].get_default(call_default_factory=True):
+            yield str(Problem(f"has no effect {why}; drop it{otherwise}", f"{key}.{name}", given))
 
 
 class AlgorithmArgs(Config):
@@ -83,10 +96,7 @@ class AlgorithmArgs(Config):
     def notices(self) -> Iterator[str]:
         """Yield notices, including those on unread keys whose values are not the defaults."""
         yield from super().notices()
-        for name, why in self.unread_keys():
-            given = getattr(self, name)
-            if given != type(self).model_fields[name].default:
-                yield str(Problem(f"has no effect {why}; drop it", f"alg.args.{name}", given))
+        yield from notices_of_unread(self, "alg.args", self.unread_keys())
 
     def scheduled_learning_rate(self, iteration: int, progress: float) -> float | None:
         """Return the learning rate of an iteration, from 0; None keeps the optimizer's own.

@@ -121,7 +121,7 @@ def main() -> None:
     """Prints seconds of each, and how many times as fast ours is."""
     print(f"One optimiser step without a critic ({torch.get_num_threads()} threads)")
     if find_spec("trl") is None:
-        print("  without TRL: python -m pip install trl, in an environment of its own")
+        print("  without TRL: python -m pip install trl")
     for case in _CASES:
         for name in _KL:
             found = measure(case, name)

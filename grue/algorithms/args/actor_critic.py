@@ -10,7 +10,7 @@ from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.args.fields import Fraction, Verbosity
 from grue.algorithms.args.micro_batches import MicroBatchArgs
-from grue.algorithms.config import ReinforcementAlg, Schedule
+from grue.algorithms.config import ReinforcementAlg, Schedule, notices_of_unread
 from grue.policies.config import MaskablePolicyArgs
 from grue.rollouts.config import EnvConfig
 from grue.rollouts.spec import RolloutSpec
@@ -97,13 +97,13 @@ class A2cArgs(ActorCriticArgs):
         yield from super().notices_of_rollouts(alg, env)
         if not self.use_rms_prop:
             return
-        for name in ("optimizer", "optimizer_kwargs", "weight_decay"):
-            given = getattr(alg.policy.args, name)
-            field = type(alg.policy.args).model_fields[name]
-            if given != field.get_default(call_default_factory=True):
-                yield str(Problem("has no effect with RMSprop; drop it, or give "
-                                  "'alg.args.use_rms_prop' = false", f"alg.policy.args.{name}",
-                                  given))  # fmt: skip
+        keys = ("optimizer", "optimizer_kwargs", "weight_decay")
+        yield from notices_of_unread(
+            alg.policy.args,
+            "alg.policy.args",
+            ((name, "with RMSprop") for name in keys),
+            otherwise=", or give 'alg.args.use_rms_prop' = false",
+        )
 
     def rollout_spec(self) -> RolloutSpec:
         """Return rollouts of ``n_steps`` tokens per output sampled at a time."""
@@ -195,8 +195,4 @@ class NlpoArgs(PpoArgs):
         yield from super().notices_of_rollouts(alg, env)
         args = alg.policy.args
         if isinstance(args, MaskablePolicyArgs):
-            for name, why in args.unread_keys():
-                given = getattr(args, name)
-                if given != type(args).model_fields[name].default:
-                    yield str(Problem(f"has no effect {why}; drop it", f"alg.policy.args.{name}",
-                                      given))  # fmt: skip
+            yield from notices_of_unread(args, "alg.policy.args", args.unread_keys())
