@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import run_plan
 from common.run.folder import RunFolder, read_json_lines
 from tests.kept_server import KeptServers
 from tests.programs import PROJECT, Program
+from tests.quick_sync import quick_sync
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the libraries are imported
 
@@ -39,6 +41,23 @@ TINY_DIGITS: dict[str, Any] = {
     "samples_rnd_seed": 2,
     "init_rnd_seed": 3,
 }
+
+
+def pytest_configure() -> None:
+    """Has the project compiled once, not by each of the programs that tests start."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
+def pytest_collection() -> None:
+    """Looks for no garbage while modules are imported."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Keeps what has been imported out of the garbage collections of tests."""
+    gc.freeze()
+    gc.enable()
 
 
 @dataclass
@@ -143,6 +162,14 @@ def kept_servers() -> Iterator[KeptServers]:
 def _quick_workers(kept_servers: KeptServers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of such plans are copies of one server."""
     monkeypatch.setattr("common.runner.scheduling.warm_start.ForkServer", kept_servers)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """Syncs of this process take no time: a run makes some ten, of milliseconds each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", quick_sync)
+        yield
 
 
 @pytest.fixture(autouse=True)

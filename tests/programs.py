@@ -2,7 +2,7 @@
 
 `Program` starts ``run_plan.py`` as a copy of a server that has imported torch and the project, and
 has done nothing else. So it is told from one that a shell starts by its first seconds alone, in
-which that one would still be importing.
+which that one would still be importing, and by syncs that do not wait for the disk.
 """
 
 from __future__ import annotations
@@ -136,11 +136,15 @@ def _load() -> None:
     import run_plan  # noqa: F401
     import tests.common.executors.acting
     import tests.hostile  # noqa: F401
+    from tests.quick_sync import quick_sync
+
+    os.fsync = quick_sync
 
 
 def _serve(asker: socket.socket) -> None:
     """Starts programs until nobody asks any more; does not return in them."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait for programs
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests' own nohup is not the programs'
     while True:
         request, descriptors, *_ = socket.recv_fds(asker, _LARGEST, 3)
         if not request:

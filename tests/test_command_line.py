@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -202,12 +203,17 @@ def test_a_failed_figure_is_told(workplace: Workplace) -> None:
     assert "figure controlled_curves:" in outcome.err
 
 
+@functools.cache
+def validator() -> Draft202012Validator:
+    return Draft202012Validator(plan_schema(EXPERIMENTS))
+
+
 @pytest.mark.parametrize("plan", PLANS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_plan_is_read_and_fits_the_schema(
     plan: Path, workplace: Workplace, nothing_missing: None
 ) -> None:
     document = json.loads(plan.read_text())
-    Draft202012Validator(plan_schema(EXPERIMENTS)).validate(document)
+    validator().validate(document)
     if "$DATA_DIR" in plan.read_text():
         data_folder()
     (workplace.path / "experiment_plans").symlink_to(PROJECT / "experiment_plans")

@@ -30,6 +30,8 @@ _FEW = (
 _ALL = ("gpt2", "t5", "supervised", "reward model")
 _FEW_CONTROLLED = ("controlled: mlp", "classifier")
 _ALL_CONTROLLED = ("controlled", "classifier")
+_TOGETHER = ("device", *_FEW, *_FEW_CONTROLLED)
+"""What one process makes for all tests that are not slow: half its time it loads libraries."""
 _METHODS = ("expected_reinforce", "reinforce", "supervised")
 _DECODED_PER_WAIT = 16
 _WAITS_PER_EPOCH = 2
@@ -53,12 +55,13 @@ def _found(folders: pytest.TempPathFactory, *names: str) -> Found:
     """What `_process` finds, once for all workers of pytest."""
     base = folders.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    path = shared / f"pretended_{names[0]}.json"
+    made = _TOGETHER if set(names) <= set(_TOGETHER) else names
+    path = shared / f"pretended_{made[0]}.json"
     with FileLock(f"{path}.lock"):
         if not path.exists():
-            path.write_text(json.dumps(_process(*names)))
+            path.write_text(json.dumps(_process(*made)))
     found: Found = json.loads(path.read_text())
-    return found
+    return {name: moments for name, moments in found.items() if name.startswith(names)}
 
 
 @pytest.fixture(scope="module")

@@ -131,8 +131,9 @@ def test_a_lost_terminal_leaves_checkpoints(
         experiment=TOY, configurations=[toy(epochs=1000, pause=0.02)], **scheduling
     )
     leader, follower = os.openpty()
+    heard = ["env", "--default-signal=HUP"]  # also if the tests' own terminal may close
     process = subprocess.Popen(
-        ["setsid", "--ctty", "--wait", *map(str, workplace.command(plan))],
+        [*heard, "setsid", "--ctty", "--wait", *map(str, workplace.command(plan))],
         cwd=workplace.path, env=workplace.environment(),
         stdin=follower, stdout=follower, stderr=follower,
     )  # fmt: skip

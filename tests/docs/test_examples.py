@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -78,12 +79,8 @@ def test_commands_are_taken(
             assert check_options(name, asked[0][1]) == []
         case [".venv/bin/ray", command, *options]:
             imported("ray")
-            shown = subprocess.run(
-                [sys.executable, "-m", "ray.scripts.scripts", command, "--help"],
-                capture_output=True, text=True,
-            )  # fmt: skip
-            assert shown.returncode == 0, shown.stderr
-            assert all(option.partition("=")[0] in shown.stdout for option in options)
+            told = help_of_ray(command)
+            assert all(option.partition("=")[0] in told for option in options)
         case [".venv/bin/python", "-m", "tests.benchmarks", *names]:
             assert all((PROJECT / f"tests/benchmarks/{name}.py").is_file() for name in names)
         case [".venv/bin/python", "-m", module, *options]:
@@ -95,6 +92,14 @@ def test_commands_are_taken(
             assert all(option in known for option in options if option.startswith("--"))
         case _:
             assert line.startswith(FROM_A_NETWORK), "say how the test runs this"
+
+
+@functools.cache
+def help_of_ray(command: str) -> str:
+    program = [sys.executable, "-m", "ray.scripts.scripts", command, "--help"]
+    shown = subprocess.run(program, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    return shown.stdout
 
 
 def _started(words: list[str]) -> list[str]:

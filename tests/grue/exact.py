@@ -39,6 +39,8 @@ from grue.texts import Texts
 
 LENGTH = 3
 """Most tokens of an output."""
+ALG: TypeAdapter[Any] = TypeAdapter(AnyReinforcementAlg)
+"""Reads the keys `alg` of whichever algorithm they name."""
 PARTS = 4
 """Probabilities of `chain` are multiples of 1 / PARTS."""
 
@@ -128,7 +130,7 @@ class Subject:
             plain |= {"gamma": 1.0, "gae_lambda": 1.0, "vf_coef": 0.0, "normalize_advantage": False}
         if algorithm == "ppo":
             plain |= {"n_epochs": 1, "batch_size": 1_000_000}
-        alg: Any = TypeAdapter(AnyReinforcementAlg).validate_python({
+        alg: Any = ALG.validate_python({
             "id": algorithm, "args": {**plain, **args}, "kl_div": {"coeff": 0.3, **(kl or {})},
             "policy": {
                 "id": f"{kind}_lm_actor_critic_policy",

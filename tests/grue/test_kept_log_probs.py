@@ -25,8 +25,10 @@ from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
 from tests.grue.parts import Letters
 from tests.grue.test_recorded_updates import CASES, subject
-from tests.grue.test_rollouts import PROMPTS, SETTINGS, TEMPERATURE
+from tests.grue.test_rollouts import PROMPTS, TEMPERATURE
+from tests.grue.test_rollouts import SETTINGS as OF_MANY
 
+SETTINGS = replace(OF_MANY, num_envs=16)  # each output has a pass of its own
 NAMES = ("log_probs", "ref_log_probs", "kl", "values", "advantages", "kl_advantages")
 
 

@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from grue.algorithms import find
-from grue.algorithms.any_alg import AnyReinforcementAlg
 from grue.algorithms.ppo_human_preferences import HumanPreferencesPpo
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
@@ -31,6 +29,7 @@ from grue.tasks.task import Sample
 from grue.texts import Texts
 from tests.conftest import Workplace
 from tests.grue.conftest import causal_model, encoder_decoder, save_model, write
+from tests.grue.exact import ALG
 from tests.grue.parts import Letters
 from tests.grue.stopping import assert_equal_models, stopped_and_whole
 from tests.grue.test_reinforcement import reinforcement, rewards_of, rows_of
@@ -54,7 +53,7 @@ def subject(
     policy = Policy(causal_model(len(tokenizer)), copy.deepcopy(tokenizer))
     critic = make_critic(policy, "shared", seed=0, zero_head=True)
     actor_critic = ActorCritic(policy, critic, temperature=TEMPERATURE, ref_temperature=TEMPERATURE)
-    alg = TypeAdapter(AnyReinforcementAlg).validate_python({
+    alg = ALG.validate_python({
         "id": "ppo_human_preferences", "args": {**ARGS, **args}, "kl_div": {"coeff": BETA},
         "policy": {
             "id": "causal_lm_actor_critic_policy",

@@ -11,11 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import TypeAdapter
 
 from grue.algorithms import find
 from grue.algorithms.algorithm import Algorithm
-from grue.algorithms.any_alg import AnyReinforcementAlg
 from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.metrics.metric import NoArgs
 from grue.policies.actor_critic import ActorCritic, make_critic
@@ -26,7 +24,7 @@ from grue.rollouts.config import EnvConfig
 from grue.tasks.inputs import Inputs
 from grue.tasks.task import Sample
 from tests.grue.conftest import causal_model
-from tests.grue.exact import Worth, small_tokenizer
+from tests.grue.exact import ALG, Worth, small_tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "updates.json"
 PROMPTS = ("b", "a c a", "c")
@@ -73,7 +71,7 @@ def subject(
     name, keys = case.split(",")[0], CASES[case]
     policy = Policy(causal_model(4), small_tokenizer("a", "b", "c"))
     mask = keys.get("mask")
-    alg: Any = TypeAdapter(AnyReinforcementAlg).validate_python({
+    alg: Any = ALG.validate_python({
         "id": name,
         "args": {"learning_rate": 3e-3, **keys.get("args", {}), **args},
         "kl_div": kl_div or {"coeff": 0.1, **keys.get("kl_div", {})},
