@@ -28,21 +28,26 @@ class _KeptServer(ForkServer):
 
 
 class KeptServers:
-    """Stands for the class `ForkServer`: gives the last server again if it is what is asked for."""
+    """Stands for the class `ForkServer`: gives the last server again if it does what is asked for.
+
+    It does if it has the environment and the modules; it may have loaded more, for earlier tests.
+    """
 
     is_possible = staticmethod(ForkServer.is_possible)
 
     def __init__(self) -> None:
         self._asked: tuple[object, ...] = ()
+        self._modules: dict[str, None] = {}
         self._server: _KeptServer | None = None
 
     def __call__(self, environment: Mapping[str, str], modules: Iterable[str]) -> ForkServer:
-        modules = tuple(modules)
-        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-        asked = {**environment, _OF_EACH_TEST: ""}, modules, limit
-        if self._server is None or self._asked != asked or not self._server.is_there:
+        needed = self._modules | dict.fromkeys(modules)
+        asked = {**environment, _OF_EACH_TEST: ""}, resource.getrlimit(resource.RLIMIT_FSIZE)
+        is_it = self._asked == asked and self._modules == needed
+        if self._server is None or not is_it or not self._server.is_there:
             self.end()
-            self._asked, self._server = asked, _KeptServer(environment, modules)
+            self._server = _KeptServer(environment, needed)
+            self._asked, self._modules = asked, needed
         return self._server
 
     def end(self) -> None:

@@ -205,7 +205,8 @@ def test_writing_checkpoints_takes_little_of_the_time(
     )
     monkeypatch.setattr(ReinforcementRun, "step", of_ten_seconds)
     monkeypatch.setattr(checkpoint, "save_last", save)
-    run = reinforcement(model, train_evaluation__n_iters=14, train_evaluation__eval_every=14,
+    run = reinforcement(model, "reinforce", env__n_envs=2, train_evaluation__n_iters=14,
+                        train_evaluation__eval_every=14, train_evaluation__metrics=[],
                         train_evaluation__save_every=save_every)  # fmt: skip
     assert workplace.run_plan(write(workplace, run)).status == 0
     assert saved == expected
