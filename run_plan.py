@@ -44,7 +44,7 @@ from common.runner.console_log import logging_to_console
 from common.runner.main import (
     EXIT_FAILED,
     Request,
-    look_for_packages,
+    look_at_machine,
     run_plan,
     tell_notices,
 )
@@ -95,7 +95,7 @@ def _run(args: argparse.Namespace) -> int:
         report.say(report.dry_run(plan, selection))
         if args.verbose:
             report.say(f"\n{resolved_keys(selection.to_make)}")
-        look_for_packages(plan, selection)
+        look_at_machine(plan, selection)
         tell_notices(plan)
         return 0
     return run_plan(plan, request, Pictures(plots.draw, plots.write_report))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,18 @@ class Problem:
         if len(shown) > _LONGEST_VALUE:
             shown = shown[: _LONGEST_VALUE - 4] + " ..."
         return f"'{self.key}' = {shown}: {self.message}"
+
+
+def once_each(problems: Iterable[Problem]) -> list[Problem]:
+    """Return each problem once: at the first of its places, with the number of the others."""
+    places: dict[str, dict[str, Problem]] = {}
+    for problem in problems:
+        places.setdefault(str(problem), {}).setdefault(problem.where, problem)
+    return [
+        problem.at(where + (f" and {len(found) - 1} more" if len(found) > 1 else ""))
+        for found in places.values()
+        for where, problem in [next(iter(found.items()))]
+    ]
 
 
 def _shown(value: Any) -> str:

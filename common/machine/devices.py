@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from common.errors import UserError
@@ -24,35 +25,47 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 _COUNTS_WITHOUT_CUDA = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 
-def gpus_are_usable(ids: Iterable[int]) -> bool:
-    """Return whether the GPUs can be used.
+@dataclass(frozen=True)
+class AbsentGpus:
+    """Named GPUs that this machine lacks."""
 
-    On a machine without any, log once that the CPU computes. GPUs are counted among those in
-    ``CUDA_VISIBLE_DEVICES``. The driver's management library is asked, so that this process opens
-    none.
+    ids: frozenset[int]
+    message: str
+    """Reason why they cannot be used, and the fix."""
+    computes_on_cpu: bool
+    """True if the machine has no GPU at all, so that the CPU computes instead."""
 
-    Raises:
-        UserError: the machine has GPUs, but not these ones.
+
+def gpus_absent(ids: Iterable[int]) -> AbsentGpus | None:
+    """Return which of these GPUs this machine lacks; None if it has them all.
+
+    GPUs are counted among those in ``CUDA_VISIBLE_DEVICES``. The driver's management library is
+    asked, so that this process opens none.
     """
-    wanted = sorted(set(ids))
+    wanted = frozenset(ids)
     if not wanted:
-        return False
+        return None
     import torch
 
     names = _visible_names()
     with _seeing(names):
         count = torch.cuda.device_count()
-    whose = "this machine has" if names is None else f"{VISIBLE} = '{os.environ[VISIBLE]}' shows"
+    missing = frozenset(gpu for gpu in wanted if gpu >= count)
+    if not missing:
+        return None
+    shown = f"{VISIBLE} = '{os.environ.get(VISIBLE)}' shows"
     if count == 0:
-        log.warning("GPUs %s are asked for, but %s none: the CPU computes", wanted, whose)
-        return False
-    missing = [gpu for gpu in wanted if gpu >= count]
-    if missing:
-        raise UserError(
-            f"'gpu_ids' = {missing}: {whose} {count} GPU(s), 0 to {count - 1}; "
-            "choose among them with --gpu_ids"
-        )
-    return True
+        if names is not None:
+            why = f"{shown} none"
+        elif torch.backends.cuda.is_built():
+            why = "torch finds no GPU on this machine"
+        else:
+            why = "the installed torch is made for the CPU"
+        advice = "the CPU computes; leave it out to do so without this warning"
+        return AbsentGpus(missing, f"{why}: {advice}", computes_on_cpu=True)
+    whose = "this machine has" if names is None else shown
+    told = "GPU 0 alone; name it" if count == 1 else f"GPUs 0 to {count - 1}; choose among them"
+    return AbsentGpus(missing, f"{whose} {told}", computes_on_cpu=False)
 
 
 def names_of(gpu_ids: Iterable[int]) -> str:

@@ -14,7 +14,7 @@ from common.errors import ConfigError, Problem, UserError
 from common.files.fsync import make_folder
 from common.files.temp_files import beside_path, remove_leftovers
 from common.key_paths import assign
-from common.machine.devices import gpus_are_usable, gpus_hidden
+from common.machine.devices import gpus_hidden
 from common.plan import vectorize_notices as grouping
 from common.plan.custom_experiments import wrong_functions
 from common.plan.resources import gpus_of, slots_of
@@ -27,6 +27,7 @@ from common.run.folder import PlanFolder, RunFolder
 from common.run.status import DONE
 from common.runner import memory_check, report
 from common.runner.aftermath import tell_of_loss
+from common.runner.gpu_check import gpus_are_used
 from common.runner.missing_packages import packages_missing
 from common.runner.pictures import Pictures, draw_figures, write_report
 from common.runner.plan_runner import PlanRunner
@@ -108,12 +109,9 @@ def _check(plan: Plan, request: Request, selection: Selection, waiting: list[Run
     for line in report.damages_told((run.name, selection.states[run].damage) for run in plan.runs):
         log.warning("%s", line)
     pool = plan.document.gpu_ids_pool
-    is_local = isinstance(plan.document.executor, LocalKeys)
     if request.detach and not isinstance(plan.document.executor, SlurmKeys):
         raise UserError("--detach: needs runs in a queue, as with --executor slurm")
-    use_gpus = is_local and gpus_are_usable(
-        pool or {gpu for run in waiting for gpu in run.config.gpu_ids}
-    )
+    use_gpus = gpus_are_used(plan, waiting)
     with gpus_hidden():
         _preflight(plan, [_as_made(run, selection, pool if use_gpus else None) for run in waiting])
     _refuse(plan, problems_of_executor(plan, waiting))
@@ -196,13 +194,14 @@ def tell_notices(plan: Plan) -> None:
         log.warning("%s", notice)
 
 
-def look_for_packages(plan: Plan, selection: Selection) -> None:
-    """Check for the packages, and their data, that the runs to make need.
+def look_at_machine(plan: Plan, selection: Selection) -> None:
+    """Check for the GPUs, and for the packages with their data, that the runs to make need.
 
     Raises:
-        ConfigError: some are missing; the message has all of them.
+        ConfigError: some are missing; the message has all GPUs, or all packages.
     """
     waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
+    gpus_are_used(plan, waiting)
     _refuse(plan, packages_missing(waiting))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter
 from common.config.resolve import resolve_valid_keys
 from common.errors import UserError
 from common.experiment import EXPERIMENTS
-from common.machine.devices import gpus_are_usable, run_device
+from common.machine.devices import gpus_absent, run_device
 from common.plan.load import load_plan
 from common.run.folder import RunFolder, read_record
 from grue import policies
@@ -29,6 +30,8 @@ from grue.policies.policy import Policy
 from grue.runs.model_folder import MODEL
 from grue.scorers.reward_model import FILE
 from grue.tasks.config import DatapoolConfig
+
+log = logging.getLogger(__name__)
 
 _KEY = "--model"
 
@@ -55,10 +58,9 @@ def load_trained_policy(
 
     Raises:
         UserError: there is no such policy, the run has no model yet, the model generates no text,
-            the plan cannot be read, or the plan finetunes nothing.
+            the plan cannot be read, or the plan finetunes nothing; or the machine has other GPUs.
     """
-    gpu_ids = () if gpu_id is None else (gpu_id,)
-    device = run_device(gpu_ids if gpus_are_usable(gpu_ids) else ())
+    device = _device(gpu_id)
     folder = RunFolder(Path(name))
     if not folder.status.exists():
         if plan is not None:
@@ -71,6 +73,19 @@ def load_trained_policy(
     _refuse_reward_model(folder.path / MODEL)
     config = _of_run(folder) if plan is None else _last_of(plan)
     return _as_configured(str(folder.path / MODEL), config, device)
+
+
+def _device(gpu_id: int | None) -> torch.device:
+    """Return the device of the policy: the CPU, too, on a machine without any GPU."""
+    gpu_ids = () if gpu_id is None else (gpu_id,)
+    absent = gpus_absent(gpu_ids)
+    if absent is None:
+        return run_device(gpu_ids)
+    told = f"--gpu_id {gpu_id}: {absent.message}"
+    if not absent.computes_on_cpu:
+        raise UserError(told)
+    log.warning("%s", told)
+    return run_device(())
 
 
 def _last_of(path: Path) -> FinetuneConfig:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from common.errors import UserError
-from common.machine.devices import free_memory, gpus_are_usable, gpus_hidden, names_of, run_device
+from common.machine.devices import free_memory, gpus_absent, gpus_hidden, names_of, run_device
 from common.run.folder import read_json
 from common.runner.scheduling.task import Task
 from common.runner.scheduling.worker_process import worker_environment
@@ -164,7 +164,7 @@ def task_of(config: dict[str, Any], gpu_ids: tuple[int, ...] = (3,)) -> Task:
 )
 def test_plans_count_the_gpus_that_the_user_lets_them_see(
     two_gpus: list[str], monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture, visible: str | None, names: list[str], count: int,
+    visible: str | None, names: list[str], count: int,
 ) -> None:  # fmt: skip
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -173,17 +173,16 @@ def test_plans_count_the_gpus_that_the_user_lets_them_see(
     assert names_of(range(count)) == ",".join(names)
     assert worker_environment([], 1)["CUDA_VISIBLE_DEVICES"] == ""
     if count == 0:
-        assert not gpus_are_usable([0])
-        assert f"CUDA_VISIBLE_DEVICES = '{visible}' shows none: the CPU computes" in caplog.text
+        absent = gpus_absent([0])
+        assert absent is not None and absent.computes_on_cpu
+        assert absent.message.startswith(f"CUDA_VISIBLE_DEVICES = '{visible}' shows none: the CPU")
         return
-    assert gpus_are_usable(range(count))
+    assert gpus_absent(range(count)) is None
     whose = "this machine has" if visible is None else f"CUDA_VISIBLE_DEVICES = '{visible}' shows"
-    with pytest.raises(UserError) as caught:
-        gpus_are_usable([0, count])
-    assert str(caught.value) == (
-        f"'gpu_ids' = [{count}]: {whose} {count} GPU(s), 0 to {count - 1}; choose among them with "
-        "--gpu_ids"
-    )
+    absent = gpus_absent([0, count])
+    assert absent is not None and not absent.computes_on_cpu
+    assert absent.ids == {count}
+    assert absent.message.startswith(f"{whose} GPU")
 
 
 def test_a_gpu_beyond_what_the_user_shows_is_refused_before_the_start(
@@ -194,7 +193,7 @@ def test_a_gpu_beyond_what_the_user_shows_is_refused_before_the_start(
         workplace.write_plan(experiment=SEEING, configurations=runs([0], [1]))
     )
     assert outcome.status == 2
-    assert "'gpu_ids' = [1]: CUDA_VISIBLE_DEVICES = '1' shows 1 GPU(s), 0 to 0" in outcome.err
+    assert "'gpu_ids' = [1]: CUDA_VISIBLE_DEVICES = '1' shows GPU 0 alone; name it" in outcome.err
     assert workplace.files() == []
 
 

@@ -12,7 +12,6 @@ from common.experiment import EXPERIMENTS
 from common.machine.memory import Moment, Need, Term, by_counts
 from common.plan.load import load_plan
 from common.plan.run import Plan, Run
-from common.runner import main as program
 from common.runner import memory_check as memory
 from tests import toy
 from tests.conftest import TINY_DIGITS, Workplace
@@ -43,7 +42,7 @@ def _gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         memory, "total_memory", lambda ids: {gpu: sizes[gpu] for gpu in ids if gpu in sizes}
     )
-    monkeypatch.setattr(program, "gpus_are_usable", bool)
+    monkeypatch.setattr("common.runner.gpu_check.gpus_absent", lambda ids: None)
 
 
 def plan_of(workplace: Workplace, epochs: list[int], **document: Any) -> Plan:

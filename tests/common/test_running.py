@@ -242,28 +242,60 @@ def test_a_folder_of_logs_that_cannot_be_made(workplace: Workplace) -> None:
     assert "cannot be made" in outcome.err
 
 
-def test_several_gpus_on_a_machine_without_any_are_a_warning(
-    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("is_built", "why"),
+    [
+        (True, "torch finds no GPU on this machine"),
+        (False, "the installed torch is made for the CPU"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("pool", "told"),
+    [
+        ([0, 1], "'gpu_ids_pool' = [0, 1]: {}"),
+        ([], "configurations[0] and 1 more, 'gpu_ids' = [1]: {}"),
+    ],
+)
+def test_gpus_on_a_machine_without_any_are_a_warning(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch,
+    is_built: bool, why: str, pool: list[int], told: str,
+) -> None:  # fmt: skip
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.backends.cuda.is_built", lambda: is_built)
     plan = workplace.write_plan(
-        experiment=TOY, gpu_ids_pool=[0, 1], configurations=[{**toy(gpu_ids=[1]), "seeds": [1, 2]}]
+        experiment=TOY,
+        gpu_ids_pool=pool,
+        configurations=[{**toy(gpu_ids=[1], lr=lr), "seeds": [1, 2]} for lr in (1, 2)],
     )
-    outcome = workplace.run_plan(plan)
-    assert outcome.status == 0
-    assert outcome.err.count("this machine has none: the CPU computes") == 1
+    warning = told.format(f"{why}: the CPU computes; leave it out to do so without this warning")
+    for flags in (["--dry_run"], []):
+        outcome = workplace.run_plan(plan, *flags)
+        assert outcome.status == 0
+        assert outcome.err.count(warning) == outcome.err.count("the CPU computes") == 1
     assert workplace.folders()[0].read_status()["device"] == "cpu"
+    assert "the CPU computes" not in workplace.run_plan(plan).err  # nothing is left to make
 
 
+@pytest.mark.parametrize("flags", [["--dry_run"], []])
+@pytest.mark.parametrize(
+    ("count", "told"), [(2, "GPUs 0 to 1; choose among them"), (1, "GPU 0 alone; name it")]
+)
 def test_a_gpu_that_does_not_exist_is_refused(
-    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
-    outcome = workplace.run_plan(plan, "--gpu_ids", "0", "2")
-    assert outcome.status == 2
-    assert "'gpu_ids' = [2]: this machine has 2 GPU(s), 0 to 1" in outcome.err
-    assert workplace.files() == []
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch,
+    flags: list[str], count: int, told: str,
+) -> None:  # fmt: skip
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    own = workplace.write_plan(experiment=TOY, configurations=[toy(), toy(gpu_ids=[3], lr=2)])
+    for more, key in [
+        (["--gpu_ids", "0", "2"], "'gpu_ids_pool' = [0, 2]"),
+        ([], "configurations[1]:\n  'gpu_ids' = [3]"),
+    ]:
+        outcome = workplace.run_plan(own, *more, *flags)
+        assert outcome.status == 2
+        assert f"{key}: this machine has {told}" in outcome.err
+        assert workplace.files() == []
 
 
 def test_a_broken_status_file_is_no_obstacle(workplace: Workplace) -> None:

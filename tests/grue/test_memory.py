@@ -24,7 +24,6 @@ from common.experiment import EXPERIMENTS
 from common.machine.memory import Moment, Need
 from common.machine.memory_trace import MemoryTrace, as_on_a_gpu, held, state_of
 from common.plan.load import load_plan
-from common.runner import main as program
 from common.runner import memory_check as memory
 from common.training import attention_masks
 from common.training.optimizers import AdamW, RMSprop
@@ -462,7 +461,7 @@ def test_a_run_that_cannot_fit_is_refused_by_its_key(
 ) -> None:
     small = 2**20 // 4
     monkeypatch.setattr(memory, "total_memory", lambda ids: dict.fromkeys(ids, small))
-    monkeypatch.setattr(program, "gpus_are_usable", bool)
+    monkeypatch.setattr("common.runner.gpu_check.gpus_absent", lambda ids: None)
     plan = write(workplace, reinforcement(model, **changes), gpu_ids_pool=[0])
     outcome = workplace.run_plan(plan)
     assert outcome.status == 2

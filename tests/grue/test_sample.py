@@ -144,6 +144,19 @@ def test_bad_input_gets_one_message(
     assert re.search(message, error), error
 
 
+def test_a_gpu_that_is_absent_is_told(
+    model: Path, two_gpus: list[str], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    given = ["--model", str(model), "--text", "a", "--max_new_tokens", "1", "--num_samples", "1"]
+    assert sample.main([*given, "--gpu_id", "2"]) == 2
+    told = "--gpu_id 2: this machine has GPUs 0 to 1; choose among them"
+    assert told in capsys.readouterr().err
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert sample.main([*given, "--gpu_id", "0"]) == 0
+    assert "--gpu_id 0: CUDA_VISIBLE_DEVICES = '' shows none: the CPU computes" in caplog.text
+
+
 def test_runs_that_left_no_policy_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (run / "model" / "reward_model.json").write_text("{}")
     assert sample.main(["--model", str(run)]) == 2
