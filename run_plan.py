@@ -80,6 +80,7 @@ def _run(args: argparse.Namespace) -> int:
         EXPERIMENTS,
         overrides=overrides_of(args),
         check_figure=plots.check_options,
+        figure_lacks=plots.lacking,
     )
     request = Request(
         args.only,

@@ -5,17 +5,20 @@ Importing this package, and checking options with it, loads neither matplotlib n
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from common.config.resolve import resolve
-from common.errors import UserError
+from common.errors import Problem, UserError
+from common.plan.run import Run as PlanRun
 from common.plan.templates import file_name
 from common.registry import Registry, import_part
 from common.run.folder import PlanFolder
+from plots.needs.planned import PlannedRun as PlannedRun
 from plots.options import FigureOptions as FigureOptions
 
 FIGURES: Registry[str] = Registry("figure")
@@ -87,6 +90,20 @@ def check_options(name: str, options: dict[str, Any]) -> list[str]:
     except UserError as error:
         return [str(error)]
     return [str(problem) for problem in resolve(figure.options, options)[1]]
+
+
+def lacking(name: str, options: dict[str, Any], runs: Sequence[PlanRun]) -> list[str]:
+    """Return what a figure with valid options needs and none of a plan's runs will have.
+
+    As far as the runs' keys tell, that is what `draw` would refuse once they are made. ``runs``
+    have their folders.
+    """
+    chosen = find(name).options(**options)
+    own = [PlannedRun(run) for run in runs if re.search(chosen.only, run.folder.name)]
+    if not own:
+        names = ", ".join(dict.fromkeys(run.name for run in runs))
+        return [str(Problem(f"found in no run's name; there are {names}", "only", chosen.only))]
+    return [str(problem) for problem in chosen.lacking(own)]
 
 
 def draw(name: str, runs: list[Path], output: Path | None = None, **options: Any) -> list[Path]:

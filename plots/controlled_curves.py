@@ -13,8 +13,10 @@ import numpy as np
 from common.errors import Problem, UserError
 from plots.bars import ENDS, bars
 from plots.methods import in_order, method
+from plots.needs import planned
+from plots.needs.wanted import Wanted
 from plots.options import FigureOptions
-from plots.runs import CHANGED, OTHERS, PARTS, Wanted, load_runs, read_curves
+from plots.runs import CHANGED, OTHERS, PARTS, load_runs, read_curves
 from plots.variants import Variant, subject, variants
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ WANTED = Wanted(
     read_curves,
     f"metrics of inputs with a changed label ('... {CHANGED}' in metrics.jsonl)",
     "fix: set 'frac_samples_to_modify_labels' above 0, and leave 'diagnostics' on, in the plan",
+    lambda run: planned.changes_labels(run) and run.key("diagnostics"),
 )
 
 
@@ -35,6 +38,7 @@ class Options(FigureOptions):
     """Options of the controlled figure."""
 
     example: ClassVar[str] = "--smooth 5 --log_epochs"
+    wanted = WANTED
 
     metrics: list[Metric] = COLUMNS
     """Columns, from left to right."""

@@ -12,8 +12,10 @@ import numpy as np
 from common.run.folder import RunFolder
 from plots import inputs
 from plots.finetuning.sampled import metric_of
+from plots.needs import planned
+from plots.needs.wanted import Wanted
 from plots.options import FigureOptions
-from plots.runs import Run, Wanted, load_runs
+from plots.runs import Run, load_runs
 from plots.variants import names, subject
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ WANTED = Wanted(
     read_gradients,
     "estimates of expected gradients (grad_squared_norm in reward_stats.parquet)",
     "fix: set 'evaluation.gradients' of runs of the experiment \"grue_extract\"",
+    lambda run: planned.samples(run) and run.key("evaluation.gradients"),
 )
 
 
@@ -73,6 +76,8 @@ class Options(FigureOptions):
     """Options of the figure of expected gradients."""
 
     example: ClassVar[str] = "--metric reward"
+    wanted = WANTED
+    metric_keys = ("metric",)
 
     metric: str | None = None
     """Reward to draw; None for the first metric of the runs."""

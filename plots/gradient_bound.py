@@ -12,8 +12,10 @@ import numpy as np
 from common.errors import Problem
 from plots import inputs
 from plots.methods import method
+from plots.needs import planned
+from plots.needs.wanted import Wanted
 from plots.options import FigureOptions
-from plots.runs import CHANGED, OTHERS, Run, Wanted, load_runs, read_bounds
+from plots.runs import CHANGED, OTHERS, Run, load_runs, read_bounds
 from plots.variants import Variant, subject, variants
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ WANTED = Wanted(
     read_bounds,
     "both sides of the bound for single inputs, some with a changed label (theory.parquet)",
     "fix: set 'theory_every', and 'frac_samples_to_modify_labels' above 0, in the plan",
+    lambda run: planned.changes_labels(run) and run.key("theory_every") is not None,
 )
 _BOUND: dict[str, Any] = {
     "label": r"bound 6 $\gamma$ STD$^{2/3}$ (median input)",
@@ -49,6 +52,7 @@ class Options(FigureOptions):
     """Options of the figure of the bound."""
 
     example: ClassVar[str] = "--columns 5"
+    wanted = WANTED
 
     columns: int = 4
     """Number of panels in a row: measured epochs at even distances, including the first and the

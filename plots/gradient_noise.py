@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from common.errors import UserError
+from common.errors import Problem, UserError
 from plots.bars import bars
 from plots.kl_modes import MODES, Group, groups, strength_in_words
+from plots.needs import planned
+from plots.needs.planned import PlannedRun
+from plots.needs.wanted import Wanted
 from plots.options import FigureOptions
-from plots.runs import Wanted, load_runs, metric_names, read_steps
+from plots.runs import load_runs, metric_names, read_steps
 from plots.variants import subject
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-_FIX = "fix: set 'alg.args.measure_gradient_noise' to true in the plan"
-WANTED = Wanted(read_steps, "metrics by step and epoch ('step' in metrics.jsonl)", _FIX)
+NOISE = "ppo/grad_variance"
+_MEASURED = "alg.args.measure_gradient_noise"
+_FIX = f"fix: set '{_MEASURED}' to true in the plan"
+WANTED = Wanted(
+    read_steps,
+    "metrics by step and epoch ('step' in metrics.jsonl)",
+    _FIX,
+    planned.has_penalty,
+)
 _PANEL = (4.6, 3.2)
 _APART = 0.05
 """Distance between the modes, in distances of two strengths."""
@@ -29,9 +39,16 @@ class Options(FigureOptions):
     """Options of the figure of gradient noise."""
 
     example: ClassVar[str] = "--metric ppo/grad_variance"
+    wanted = WANTED
 
-    metric: str = "ppo/grad_variance"
+    metric: str = NOISE
     """Quantity to draw: a number of every iteration, above zero."""
+
+    def lacking(self, runs: Sequence[PlannedRun]) -> Iterator[Problem]:
+        """Yield the problem of a plan whose runs leave nothing to draw."""
+        yield from super().lacking(runs)
+        if self.metric == NOISE and not any(run.is_users or run.key(_MEASURED) for run in runs):
+            yield Problem(f"no run of the plan will measure it; {_FIX}", "metric", self.metric)
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
@@ -50,7 +67,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    loaded = load_runs(runs, WANTED)
+    loaded = load_runs(runs, WANTED, options.only)
     found = list(groups(loaded))
     points = statistics(found, options.metric)
     name = metric_names([run for group in found for run in group.runs], options.metric)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from common.errors import Problem, UserError
 from plots import lines
+from plots.needs import planned
+from plots.needs.wanted import Wanted
 from plots.options import FigureOptions
-from plots.runs import Run, Wanted, load_runs, metric_names, read_steps
+from plots.runs import Run, load_runs, metric_names, read_steps
 from plots.variants import named_groups, subject
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ WANTED = Wanted(
     read_steps,
     "metrics by step and epoch ('step' in metrics.jsonl)",
     'fix: give runs of the experiment "grue_finetune"',
+    planned.trains_in_steps,
 )
 LOSS = "loss"
 VALIDATION = "val/"
@@ -32,6 +35,8 @@ class Options(FigureOptions):
     """Options of the curves of text finetuning."""
 
     example: ClassVar[str] = "--metrics loss val/lexical/meteor --x step"
+    wanted = WANTED
+    metric_keys = ("metrics",)
 
     metrics: list[str] | None = None
     """Metrics to draw, one panel each, in reading order; None for the loss and all validation

@@ -14,8 +14,10 @@ import numpy as np
 from common.errors import Problem
 from common.run.folder import RunFolder, read_json
 from plots.methods import in_order, method
+from plots.needs import planned
+from plots.needs.wanted import Wanted
 from plots.options import FigureOptions
-from plots.runs import Wanted, load_runs
+from plots.runs import load_runs
 from plots.variants import Variant, variants
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ WANTED = Wanted(
     read_times,
     "times of the experiment 'linear_theory' (closed_form_time in summary.json)",
     'fix: draw this figure from a plan with "experiment": "linear_theory"',
+    planned.of_experiment("linear_theory"),
 )
 
 
@@ -61,6 +64,7 @@ class Options(FigureOptions):
     """Options of the figure of learning times."""
 
     example: ClassVar[str] = "--fit_below 0.01"
+    wanted = WANTED
 
     fit_below: float = 0.1
     """Largest epsilon of the runs in the fits of slopes: both laws hold for small epsilon."""

@@ -12,8 +12,11 @@ from pydantic import Field
 
 from common.errors import Problem, UserError
 from plots.kl_modes import MODES, Group, groups
+from plots.needs import planned
+from plots.needs.planned import PlannedRun
+from plots.needs.wanted import Wanted, drawn
 from plots.options import FigureOptions
-from plots.runs import Run, Wanted, load_runs, read_steps
+from plots.runs import Run, load_runs, read_steps
 from plots.variants import subject
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ WANTED = Wanted(
     read_steps,
     "metrics by step and epoch ('step' in metrics.jsonl)",
     'fix: give runs of the experiment "grue_finetune"',
+    planned.has_penalty,
 )
 CHOSEN_ON: Split = "val"
 """Split whose means decide which points are on a front."""
@@ -38,6 +42,7 @@ class Options(FigureOptions):
     """Options of the fronts."""
 
     example: ClassVar[str] = "--drift rollout_info/kl_div_mean --reward rollout_info/ep_rew"
+    wanted = WANTED
 
     reward: str = "semantic/learned_automodel_metric"
     """Metric to be high: a metric without its split, or one that has none."""
@@ -57,6 +62,13 @@ class Options(FigureOptions):
         if self.reward == self.drift:
             yield Problem("must differ from 'reward'", "drift", self.drift)
 
+    def lacking(self, runs: Sequence[PlannedRun]) -> Iterator[Problem]:
+        """Yield the problem of a plan whose runs leave nothing to draw."""
+        yield from super().lacking(runs)
+        for key, metric in (("reward", self.reward), ("drift", self.drift)):
+            for split in dict.fromkeys([CHOSEN_ON, *self.splits]):
+                yield from planned.none_logs(drawn(runs, WANTED), key, metric, split)
+
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """Draw one row per setting and one column per split, and return the written paths.
@@ -75,7 +87,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    found = list(groups(load_runs(runs, WANTED)))
+    found = list(groups(load_runs(runs, WANTED, options.only)))
     points = statistics(found, options)
     settings = points["setting"].unique().tolist()
     with canvas.styled():

@@ -37,6 +37,8 @@ class Options(FigureOptions):
     """Options of the figure of reward means and stds."""
 
     example: ClassVar[str] = "--metric lexical/meteor --low_std 0.001"
+    wanted = WANTED
+    metric_keys = ("metric",)
 
     metric: str | None = None
     """Reward to draw; None for the first metric of the runs, in a grid of each data set."""

@@ -12,8 +12,10 @@ import numpy as np
 
 from plots import inputs
 from plots.methods import in_order, method
+from plots.needs import planned
+from plots.needs.wanted import Wanted
 from plots.options import FigureOptions
-from plots.runs import CHANGED, NUMBERS, OTHERS, Wanted, load_runs, read_inputs
+from plots.runs import CHANGED, NUMBERS, OTHERS, load_runs, read_inputs
 from plots.variants import Variant, subject, variants
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ WANTED = Wanted(
     read_inputs,
     "measurements of single inputs, some of them with a changed label (per_input.parquet)",
     "fix: set 'frac_samples_to_modify_labels' above 0, and leave 'diagnostics' on, in the plan",
+    planned.changes_labels,
 )
 BEFORE = ""
 """Name, in the place of a method, of the state before training, which all methods share."""
@@ -40,6 +43,7 @@ class Options(FigureOptions):
     """Options of the figure of single inputs."""
 
     example: ClassVar[str] = "--no-log_axes"
+    wanted = WANTED
 
     log_axes: bool = True
     """If true, both axes are logarithmic; values of zero or below 1e-12 are then drawn at the lower

@@ -7,7 +7,7 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import UserError
 from common.key_paths import value_at
 from common.run.folder import PlanFolder, RunFolder, read_json, read_json_lines
+from plots.needs.wanted import Wanted
 from plots.own_names import own_name, with_own_names
 
 if TYPE_CHECKING:
@@ -75,18 +76,6 @@ class Run:
     def name(self) -> str:
         """Name of the run in its plan: its ``experiment_name``."""
         return str(self.config.get("experiment_name") or self.path.name)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Kind of table that a figure draws of a run."""
-
-    read: Callable[[RunFolder], pd.DataFrame | None]
-    """Function that returns the table of a run; None if the run has nothing to draw."""
-    description: str
-    """Description of the table and its file, to complete "no run has ..."."""
-    fix: str
-    """Advice on how to get runs that have it."""
 
 
 @dataclass(frozen=True)

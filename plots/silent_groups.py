@@ -12,17 +12,21 @@ from common.run.folder import RunFolder
 from plots import lines
 from plots.group_shares import SAMPLES, SHARES, Measured, levels, measured_ks, statistics
 from plots.labels_used import labels_used
+from plots.needs import planned
+from plots.needs.planned import PlannedRun
+from plots.needs.wanted import Wanted, drawn
 from plots.options import FigureOptions
-from plots.runs import Run, Wanted, load_runs, read_steps
+from plots.runs import Run, load_runs, read_steps
 from plots.variants import named_groups, subject
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+_GROUP_BY = "train_evaluation.group_by"
 _FIX = (
     "fix: give runs that finetune by rewards with groups of outputs, in whose plan "
-    "'train_evaluation.group_by' names a metadata key"
+    f"'{_GROUP_BY}' names a metadata key"
 )
 _PANEL = (3.8, 1.5)
 _LEAST_TOP = 0.05
@@ -31,10 +35,23 @@ _MARGIN = 0.05
 """Share of an axis beyond its ends, where markers at them are seen whole."""
 
 
+def _read(folder: RunFolder) -> pd.DataFrame | None:
+    """Return the run's metrics by step; None if it tells no shares of groups."""
+    table = read_steps(folder)
+    has_them = table is not None and {SAMPLES, "groups/mixed"} <= set(table.columns)
+    return table if has_them else None
+
+
+WANTED = Wanted(
+    _read, f"shares of groups and '{SAMPLES}' in metrics.jsonl", _FIX, planned.draws_groups
+)
+
+
 class Options(FigureOptions):
     """Options of the figure of silent groups."""
 
     example: ClassVar[str] = "--split test --k 4"
+    wanted = WANTED
 
     group_by: str = "difficulty"
     """Metadata key of inputs whose values are the columns, ``train_evaluation.group_by``."""
@@ -51,6 +68,16 @@ class Options(FigureOptions):
         """Yield the problem of no point."""
         if self.points < 1:
             yield Problem("must be at least 1", "points", self.points)
+
+    def lacking(self, runs: Sequence[PlannedRun]) -> Iterator[Problem]:
+        """Yield the problem of a plan whose runs leave nothing to draw."""
+        yield from super().lacking(runs)
+        own = drawn(runs, WANTED)
+        if own and not any(run.is_users or run.key(_GROUP_BY) == self.group_by for run in own):
+            yield Problem(
+                f"no run of the plan will tell groups by it; {_FIX}", "group_by", self.group_by
+            )
+        yield from planned.none_logs(own, "metric", self.metric, self.split)
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
@@ -69,8 +96,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    wanted = Wanted(_read, f"shares of groups and '{SAMPLES}' in metrics.jsonl", _FIX)
-    loaded = load_runs(runs, wanted, options.only)
+    loaded = load_runs(runs, WANTED, options.only)
     every = levels(loaded, options.group_by)
     measured = _measured(loaded, options)
     groups, labels = _labelled(loaded)
@@ -97,13 +123,6 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
                 axes.set_xlabel("samples drawn")
         canvas.legend(figure, legend)
         return canvas.save(figure, points, stem)
-
-
-def _read(folder: RunFolder) -> pd.DataFrame | None:
-    """Return the run's metrics by step; None if it tells no shares of groups."""
-    table = read_steps(folder)
-    has_them = table is not None and {SAMPLES, "groups/mixed"} <= set(table.columns)
-    return table if has_them else None
 
 
 def _measured(runs: Sequence[Run], options: Options) -> Measured:

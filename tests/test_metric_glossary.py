@@ -23,6 +23,7 @@ from grue import metrics
 from grue.experiments.new_model.tokenizer import byte_pairs
 from grue.experiments.reward_model.config import AnyLoss
 from grue.experiments.reward_model.objectives import make_objective
+from grue.metrics.config import MetricConfig, is_key, measure
 from grue.metrics.reference_metric import PairwiseMetric
 from tests import metric_glossary as glossary
 from tests.conftest import TINY_DIGITS, Workplace
@@ -31,7 +32,7 @@ from tests.grue.conftest import TEXTS, save_model, write
 from tests.grue.judging import save_classifier
 from tests.grue.made_texts import made_texts
 from tests.grue.metrics.test_totto import jane
-from tests.grue.parts import EVEN, LETTERS
+from tests.grue.parts import EVEN, LETTERS, OVERLAP
 from tests.grue.test_extract import extraction
 from tests.grue.test_finetune import finetuning
 from tests.grue.test_reinforcement import MASKED, TRUSTED, reinforcement
@@ -257,6 +258,21 @@ def test_metrics_log_the_names_of_the_glossary() -> None:
     logged = [(name, names_of_metric(name), [glossary.METRICS]) for name in known]
     assert [name for name, found, _ in logged if not found] == []
     check(logged)
+
+
+def test_metrics_tell_before_a_run_which_names_they_will_log() -> None:
+    every = set().union(*map(names_of_metric, metrics.METRICS.names()))
+    for name in [*metrics.METRICS.names(), FUNCTION]:
+        own, alone = names_of_metric(name), [MetricConfig(id=name)]
+        told = {key for key in every | own if measure(alone, key)}
+        if name in OF_OTHER_PROGRAMS:  # of which all names of a module are known
+            own &= told
+        assert own and own <= told, name
+        assert all(key.startswith(tuple(own)) for key in told - own), name
+        assert all(is_key(key) for key in own) or name == FUNCTION
+    assert measure([MetricConfig(id=OVERLAP)], "any/name") is None
+    assert measure([MetricConfig(id="length")], "answer/accuracy", ["answer/*"])
+    assert not is_key("ppo/approx_kl")
 
 
 def test_no_pattern_of_the_glossary_knows_any_name() -> None:

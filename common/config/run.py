@@ -70,6 +70,10 @@ class RunConfig(Config):
         """Return the key that runs trained together share, unless `why_alone` forbids it."""
         return None
 
+    def logs(self, metric: str) -> bool | None:
+        """Return whether the run will log a metric of this name; None if its keys do not tell."""
+        return None
+
     def ways_to_save_memory(self) -> Iterator[str]:
         """Yield changes to a run that does not fit into a GPU's memory, the best first.
 

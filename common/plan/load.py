@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from common.config.resolve import resolve_valid_keys
 from common.custom.hooks import answers, asking
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
-from common.plan.document import PlanDocument
 from common.plan.entry import Entry
 from common.plan.error_locations import at_sources
 from common.plan.forgotten_experiment import forgotten_experiment, with_claimed_experiment
@@ -36,6 +35,8 @@ log = logging.getLogger(__name__)
 
 FigureCheck = Callable[[str, dict[str, Any]], list[str]]
 """Function that returns the problems of a figure's name and options."""
+FigureNeeds = Callable[[str, dict[str, Any], Sequence[Run]], list[str]]
+"""Function that returns what a figure needs and none of the runs, yet to be made, will have."""
 
 
 def load_plan(
@@ -44,6 +45,7 @@ def load_plan(
     *,
     overrides: Mapping[str, Any] | None = None,
     check_figure: FigureCheck = lambda name, options: [],
+    figure_lacks: FigureNeeds = lambda name, options, runs: [],
 ) -> Plan:
     """Return the plan in ``path``, with every run expanded, linked and checked.
 
@@ -53,6 +55,7 @@ def load_plan(
         overrides: values by (dotted) key that replace those of ``base_config`` and ``options``, or
             keys of the plan itself.
         check_figure: returns the problems of an entry of ``figures``.
+        figure_lacks: returns what an entry of ``figures`` needs and no run will have.
 
     Raises:
         UserError: the file cannot be read.
@@ -62,7 +65,8 @@ def load_plan(
     expansion = _Expansion(experiments, reading)
     for warning in dict.fromkeys(expansion.warnings):
         log.warning("%s, %s", path.name, warning)
-    problems = expansion.problems + _figure_problems(reading.document, check_figure)
+    figures = reading.document.figure_requests()
+    problems = expansion.problems + _figure_problems(figures, check_figure)
 
     stages = Stages(expansion.stages)
     problems += stages.link()
@@ -75,6 +79,11 @@ def load_plan(
         raise ConfigError(path.name, expansion.placed(problems))
 
     place(expansion.runs, path.stem)
+    problems = _figure_problems(
+        figures, lambda name, options: figure_lacks(name, options, expansion.runs)
+    )
+    if problems:
+        raise ConfigError(path.name, expansion.placed(problems))
     return Plan(
         path, reading.document, reading.effective, expansion.runs, expansion.folder(path.stem)
     )
@@ -111,11 +120,13 @@ def outline(
     return Outline(expansion.folder(path.stem), runs)
 
 
-def _figure_problems(document: PlanDocument, check_figure: FigureCheck) -> list[Problem]:
+def _figure_problems(
+    figures: Iterable[tuple[str, dict[str, Any]]], check: FigureCheck
+) -> list[Problem]:
     return [
         Problem(message, "figures", name)
-        for name, options in document.figure_requests()
-        for message in check_figure(name, options)
+        for name, options in figures
+        for message in check(name, options)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -91,6 +92,11 @@ def gpus_needed(run: Run, pool: Sequence[int]) -> float:
     if each is None:
         each = max(1, len(gpus) // run.num_ranks) if gpus else 0
     return each * run.num_ranks
+
+
+def gpus_on_cluster(run: Run, pool: Sequence[int]) -> tuple[int, ...]:
+    """Return the GPUs of a run on a cluster as it counts them itself, from 0."""
+    return tuple(range(math.ceil(gpus_needed(run, pool))))
 
 
 def gpus_of(run: Run, pool: Sequence[int]) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,7 +16,7 @@ from common.key_paths import assign
 from common.machine.devices import gpus_hidden
 from common.plan import vectorize_notices as grouping
 from common.plan.custom_experiments import wrong_functions
-from common.plan.resources import gpus_of, slots_of
+from common.plan.resources import gpus_of, gpus_on_cluster, slots_of
 from common.plan.run import Plan, Run
 from common.process.stopping import StopFlag, StoppedAtOnce
 from common.process.supervisor import Ended, working_on
@@ -27,8 +26,7 @@ from common.run.folder import PlanFolder, RunFolder
 from common.run.status import DONE
 from common.runner import memory_check, report
 from common.runner.aftermath import tell_of_loss
-from common.runner.gpu_check import gpus_are_used
-from common.runner.missing_packages import packages_missing
+from common.runner.machine_check import gpus_are_used, packages_missing
 from common.runner.pictures import Pictures, draw_figures, write_report
 from common.runner.plan_runner import PlanRunner
 from common.runner.progress import Display
@@ -112,8 +110,15 @@ def _check(plan: Plan, request: Request, selection: Selection, waiting: list[Run
     if request.detach and not isinstance(plan.document.executor, SlurmKeys):
         raise UserError("--detach: needs runs in a queue, as with --executor slurm")
     use_gpus = gpus_are_used(plan, waiting)
+    is_local = isinstance(plan.document.executor, LocalKeys)
+
+    def gpus(run: Run) -> tuple[int, ...]:
+        if not is_local:
+            return gpus_on_cluster(run, pool)
+        return gpus_of(run, pool) if use_gpus else ()
+
     with gpus_hidden():
-        _preflight(plan, [_as_made(run, selection, pool if use_gpus else None) for run in waiting])
+        _preflight(plan, [_as_made(run, selection, gpus(run)) for run in waiting])
     _refuse(plan, problems_of_executor(plan, waiting))
     if use_gpus:
         _refuse(plan, memory_check.check(plan, waiting))
@@ -235,10 +240,10 @@ def _refuse(plan: Plan, problems: list[Problem]) -> None:
         raise ConfigError(plan.source.name, problems)
 
 
-def _as_made(run: Run, selection: Selection, pool: Sequence[int] | None) -> Run:
+def _as_made(run: Run, selection: Selection, gpu_ids: tuple[int, ...]) -> Run:
     """Return the run with its GPUs and with the files of stages that are done.
 
-    It keeps the other references. ``pool`` is None without GPUs.
+    It keeps the other references.
     """
     done = [source for source in run.references if selection.states[source.run].state == DONE]
     config = run.config
@@ -247,9 +252,10 @@ def _as_made(run: Run, selection: Selection, pool: Sequence[int] | None) -> Run:
         for reference in done:
             assign(values, reference.key, str(reference.target))
         config = type(config).model_validate(values)
-    gpu_ids = () if pool is None else gpus_of(run, pool)
     left = [reference for reference in run.references if reference not in done]
-    return replace(run, config=config.model_copy(update={"gpu_ids": gpu_ids}), references=left)
+    return replace(
+        run, config=config.model_copy(update={"gpu_ids": tuple(gpu_ids)}), references=left
+    )
 
 
 def _make_writable(folder: PlanFolder) -> None:

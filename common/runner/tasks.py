@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 from pathlib import Path
 
 from common.config.executors import LocalKeys
 from common.key_paths import assign
-from common.plan.resources import gpus_needed, gpus_of
+from common.plan.resources import gpus_of, gpus_on_cluster
 from common.plan.run import Plan, Run
 from common.process.threads import threads_on_cluster
 from common.runner.scheduling.task import Task
@@ -28,7 +27,7 @@ def task_of(plan: Plan, run: Run, *, threads: int, use_gpus: bool) -> Task:
         # Of a pool, worker processes get theirs with their slot.
         gpu_ids = gpus_of(run, document.gpu_ids_pool)
     else:
-        gpu_ids = tuple(range(math.ceil(gpus_needed(run, document.gpu_ids_pool))))
+        gpu_ids = gpus_on_cluster(run, document.gpu_ids_pool)
         threads = threads_on_cluster(document.num_threads, run.resources.cpus, run.num_ranks)
         use_gpus = True
     config["gpu_ids"] = list(gpu_ids)

@@ -144,9 +144,9 @@ class Bleu(CountedBleu[BleuArgs]):
     that do not share an n-gram of each length score 0, as most short outputs do.
     """
 
+    names = ("lexical/bleu",)
     Args = BleuArgs
     id: ClassVar[str] = "bleu"
-    keys: Sequence[str] = ("lexical/bleu",)
     fix: ClassVar[str] = "set 'tokenize' to 'char'"
 
     def library(self) -> Any:
@@ -190,9 +190,9 @@ class SacreBleuArgs(PairwiseArgs):
 class SacreBleu(CountedBleu[SacreBleuArgs]):
     """sacreBLEU from 0 to 1, against the closest reference length."""
 
+    names = ("lexical/sacrebleu",)
     Args = SacreBleuArgs
     id: ClassVar[str] = "sacre_bleu"
-    keys: Sequence[str] = ("lexical/sacrebleu",)
     fix: ClassVar[str] = "set 'tokenize' to 'char', or to 'zh' for Chinese"
 
     def prepare(self) -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Chrf(PairwiseMetric[PairwiseArgs]):
     """sacreBLEU's chrF2 with up to six characters, from 0 to 1, against the best reference."""
 
+    names = ("lexical/chrf",)
     id: ClassVar[str] = "chrf"
-    keys: Sequence[str] = ("lexical/chrf",)
 
     def make_scorer(self) -> Scorer:
         """Return the chrF of a pair."""

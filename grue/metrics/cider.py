@@ -38,6 +38,7 @@ class Cider(Metric[NoArgs]):
     """
 
     key: ClassVar[str] = "lexical/cider"
+    names = (key,)
     needs_references = True
 
     def __init__(self, args: NoArgs) -> None:

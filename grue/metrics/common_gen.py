@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -37,8 +36,8 @@ def repeats(texts: Texts) -> Scores:
 class MeteorWithRepeatPenalty(Meteor):
     """METEOR, minus 1 for each output that repeats its prompt; their mean over all outputs."""
 
+    names = ("lexical/meteor_common_gen_repeat_penalty",)
     id: ClassVar[str] = "meteor_common_gen_repeat_penalty"
-    keys: Sequence[str] = ("lexical/meteor_common_gen_repeat_penalty",)
 
     def scores(self, texts: Texts) -> dict[str, Scores]:
         """Return [N] METEOR, minus 1 for outputs that repeat their prompt."""

@@ -21,12 +21,10 @@ class FunctionMetric(Metric[NoArgs]):
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:
         """Return [N] the function's numbers."""
-        name = getattr(self.function, "__name__", type(self.function).__name__)
-        return {
-            f"custom/{name}": scores_of(
-                of_columns(self.function), texts, per_token=False, name=name_of(self.function)
-            )
-        }
+        numbers = scores_of(
+            of_columns(self.function), texts, per_token=False, name=name_of(self.function)
+        )
+        return {self.names[0]: numbers}
 
 
 def as_metric(part: Any) -> type[Metric[Any]]:
@@ -46,4 +44,6 @@ def as_metric(part: Any) -> type[Metric[Any]]:
 
 @functools.cache
 def _around(function: UserFunction) -> type[FunctionMetric]:
-    return type("FunctionMetric", (FunctionMetric,), {"function": staticmethod(function)})
+    name = getattr(function, "__name__", type(function).__name__)
+    members = {"function": staticmethod(function), "names": (f"custom/{name}",)}
+    return type("FunctionMetric", (FunctionMetric,), members)

@@ -18,6 +18,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 class Dates(Metric[NoArgs]):
     """1 for a text with a date, as four, two and two digits joined by hyphens; otherwise 0."""
 
+    names = ("synthetic/dates_in_text",)
     largest: ClassVar[Mapping[str, float]] = {"synthetic/dates_in_text": 1.0}
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:

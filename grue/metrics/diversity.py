@@ -47,6 +47,7 @@ class Diversity(Metric[DiversityArgs]):
     it is undefined there.
     """
 
+    names = ("diversity_metrics/*",)
     Args = DiversityArgs
     has_scores: ClassVar[bool] = False
 

@@ -24,6 +24,7 @@ class IncreasingNumbersArgs(Config):
 class IncreasingNumbers(Metric[IncreasingNumbersArgs]):
     """Share of increasing numbers, from 0 to 1."""
 
+    names = ("synthetic/increasing_numbers_in_text",)
     Args = IncreasingNumbersArgs
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:

@@ -15,6 +15,8 @@ class Length(Metric[NoArgs]):
     A text of a script without blanks between words counts as one word.
     """
 
+    names = ("lexical/length",)
+
     def scores(self, texts: Texts) -> dict[str, Scores]:
         """Return [N] the number of words of each output."""
         return {"lexical/length": np.array([len(text.split()) for text in texts.outputs], float)}

@@ -33,6 +33,7 @@ class MatchesArgs(Config):
 class Matches(Metric[MatchesArgs]):
     """Number of non-overlapping matches; needs no references."""
 
+    names = ("lexical/matches",)
     Args = MatchesArgs
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:

@@ -58,9 +58,9 @@ class Meteor(PairwiseMetric[MeteorArgs]):
     English; words of other languages are compared by their form alone.
     """
 
+    names = ("lexical/meteor",)
     Args = MeteorArgs
     id: ClassVar[str] = "meteor"
-    keys: Sequence[str] = ("lexical/meteor",)
 
     def make_sight(self) -> Sight:
         """Return the warning of references that are one word."""

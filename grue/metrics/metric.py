@@ -35,6 +35,9 @@ class Metric(ABC, Generic[ArgsT]):
 
     Args: ClassVar[type[Config]] = NoArgs
     """Model of the metric's keys (its ``args``)."""
+    names: ClassVar[Sequence[str]] = ()
+    """Keys of the metric, as patterns with ``*`` where there are many; empty if they are known only
+    once it has measured. A plan's figures are held against them before the first run."""
     has_scores: ClassVar[bool] = True
     """If true, an evaluation writes the scores of single outputs next to its predictions."""
     largest: ClassVar[Mapping[str, float]] = {}

@@ -53,6 +53,7 @@ class PairwiseMetric(Metric[ArgsT]):
 
     def __init__(self, args: ArgsT) -> None:
         super().__init__(args)
+        self.keys = self.names
         self._scorer: Scorer | None = None
         self._seconds = 0.0
         self._last: tuple[Texts, NDArray[np.float64]] | None = None

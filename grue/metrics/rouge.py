@@ -95,6 +95,7 @@ def rouge_key(rouge_type: RougeType) -> str:
 class Rouge(PairwiseMetric[RougeArgs]):
     """F1 of each kind of ROUGE, from 0 to 1; their mean over all outputs."""
 
+    names = ("lexical/rouge_rouge*",)
     Args = RougeArgs
     id: ClassVar[str] = "rouge"
 

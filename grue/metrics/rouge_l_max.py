@@ -161,9 +161,9 @@ def f_score(hits: int, num_output: int, num_reference: int, args: RougeLMaxArgs)
 class RougeLMax(PairwiseMetric[RougeLMaxArgs]):
     """ROUGE-L F score against the best reference, from 0 to 1; its mean over all outputs."""
 
+    names = ("lexical/rouge_l_max",)
     Args = RougeLMaxArgs
     id: ClassVar[str] = "rouge_l_max"
-    keys: Sequence[str] = ("lexical/rouge_l_max",)
 
     def make_sight(self) -> Sight:
         """Return the warning of references without tokens."""

@@ -76,9 +76,10 @@ class SpiceArgs(Config):
 class Spice(Metric[SpiceArgs]):
     """SPICE's F score, from 0 to 1; 0 for an empty output, and without propositions."""
 
+    key: ClassVar[str] = "lexical/spice"
+    names = (key,)
     Args = SpiceArgs
     needs_references = True
-    key: ClassVar[str] = "lexical/spice"
 
     @property
     def _jar(self) -> Path:

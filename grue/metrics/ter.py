@@ -25,8 +25,8 @@ class Ter(PairwiseMetric[PairwiseArgs]):
     Words are separated by blanks: a text of a script without them is one word.
     """
 
+    names = ("lexical/ter",)
     id: ClassVar[str] = "ter"
-    keys: Sequence[str] = ("lexical/ter",)
 
     def make_sight(self) -> Sight:
         """Return the warning of references that are one word."""

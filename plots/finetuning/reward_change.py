@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from common.errors import Problem
 from plots.finetuning.correlation import binned_means, pearson, spearman
-from plots.finetuning.rewards import LOOKS, METHODS, Finetuned, finetuned
+from plots.finetuning.rewards import LOOKS, METHODS, Finetuned, finetuned, not_before_and_after
 from plots.finetuning.sampled import WANTED
 from plots.inputs import dot
+from plots.needs.planned import PlannedRun
 from plots.options import FigureOptions
 from plots.runs import load_runs
 
@@ -34,6 +35,8 @@ class Options(FigureOptions):
     """Options of the figure of changes."""
 
     example: ClassVar[str] = "--bins 6 --absolute"
+    wanted = WANTED
+    metric_keys = ("metric",)
 
     metric: str | None = None
     """Reward to draw; None for the first metric of each data set."""
@@ -46,6 +49,11 @@ class Options(FigureOptions):
         """Yield the problem of no bin."""
         if self.bins < 1:
             yield Problem("must be at least 1", "bins", self.bins)
+
+    def lacking(self, runs: Sequence[PlannedRun]) -> Iterator[Problem]:
+        """Yield the problem of a plan whose runs leave nothing to draw."""
+        yield from super().lacking(runs)
+        yield from not_before_and_after(runs)
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:

@@ -10,6 +10,8 @@ from common.errors import Problem, UserError
 from common.key_paths import value_at
 from plots.finetuning import sweeps
 from plots.finetuning.sweeps import Place
+from plots.needs import planned
+from plots.needs.planned import PlannedRun
 from plots.options import FigureOptions
 from plots.runs import Run, load_runs
 from plots.variants import variants
@@ -29,6 +31,8 @@ class Options(FigureOptions):
     """Options of the figure of rewards over keys."""
 
     example: ClassVar[str] = "--keys alg.args.learning_rate alg.kl_div.coeff"
+    wanted = sweeps.BY_REWARDS
+    metric_keys = ("metric",)
 
     keys: list[str] = [LEARNING_RATE, TEMPERATURE, ENTROPY]  # noqa: RUF012  pydantic copies defaults
     """Dotted paths of the keys, whose values are numbers, one panel each."""
@@ -39,6 +43,14 @@ class Options(FigureOptions):
         """Yield the problem of no panel, or of a repeated one."""
         if not self.keys or len(set(self.keys)) < len(self.keys):
             yield Problem("needs at least one key, and each once", "keys", self.keys)
+
+    def lacking(self, runs: Sequence[PlannedRun]) -> Iterator[Problem]:
+        """Yield the problem of a plan whose runs leave nothing to draw."""
+        yield from super().lacking(runs)
+        tuned = [run for run in runs if planned.finetunes_by_rewards(run)]
+        values = [{str(run.key(key)) for run in tuned} for key in self.keys]
+        if tuned and not any(run.is_users for run in runs) and all(len(own) == 1 for own in values):
+            yield Problem("no runs of the plan differ in one; choose others", "keys", self.keys)
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:

@@ -27,6 +27,8 @@ class Options(FigureOptions):
     """Options of the figure of rewards against KL."""
 
     example: ClassVar[str] = "--log_kl --points 30"
+    wanted = sweeps.WANTED
+    metric_keys = ("reward", "kl")
 
     reward: str = "rollout_info/ep_rew"
     """Metric of the vertical axis, measured in the same iterations as the KL."""

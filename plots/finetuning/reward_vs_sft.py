@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from common.errors import UserError
+from common.errors import Problem, UserError
 from common.key_paths import value_at
 from common.run.folder import RunFolder
 from plots.finetuning import sweeps
 from plots.finetuning.lineage import Config, stages_before
 from plots.finetuning.sweeps import Place
+from plots.needs import planned
+from plots.needs.planned import PlannedRun
 from plots.options import FigureOptions
 from plots.runs import Run, load_runs, read_steps
 from plots.variants import variants
@@ -19,13 +21,26 @@ from plots.variants import variants
 FRACTION = "datapool.frac_train_samples"
 
 
+_FIX = "fix: in the plan, let it begin with '@<id>.model' of one"
+
+
 class Options(FigureOptions):
     """Options of the figure of RFT after SFT."""
 
     example: ClassVar[str] = '--only "^RFT"'
+    wanted = sweeps.BY_REWARDS
+    metric_keys = ("metric",)
 
     metric: str | None = None
     """Metric of the last evaluation; None for the first validation metric."""
+
+    def lacking(self, runs: Sequence[PlannedRun]) -> Iterator[Problem]:
+        """Yield the problem of a plan whose runs leave nothing to draw."""
+        yield from super().lacking(runs)
+        if not any(run.is_users or _may_begin_after_sft(run) for run in runs):
+            yield Problem(
+                f"no run of the plan finetunes the model of a supervised run by rewards; {_FIX}"
+            )
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
@@ -47,7 +62,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     if not places:
         raise UserError(
             "nothing to draw: no run that finetunes by rewards began with the model of a "
-            "supervised run\n  fix: in the plan, let it begin with '@<id>.model' of one"
+            f"supervised run\n  {_FIX}"
         )
     drawn = list({place.run.path: place.run for place in places}.values())
     metric = sweeps.metric_of(drawn, options.metric)
@@ -96,3 +111,8 @@ def _fraction(stages: Sequence[tuple[Path, Config]]) -> float:
 def _steps(path: Path) -> int:
     table = read_steps(RunFolder(path))
     return 0 if table is None else int(table.index.max())
+
+
+def _may_begin_after_sft(run: PlannedRun) -> bool:
+    """Return whether a run finetunes by rewards a model that SFT may have made."""
+    return planned.finetunes_by_rewards(run) and planned.made_by(run, planned.is_supervised)

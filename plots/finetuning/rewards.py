@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import UserError
+from common.errors import Problem, UserError
 from common.key_paths import value_at
 from common.run.folder import RunFolder
 from plots.finetuning.lineage import model_key, run_before
 from plots.finetuning.sampled import metric_of
+from plots.needs import planned
+from plots.needs.planned import PlannedRun
 from plots.runs import Run, json_object
 from plots.variants import SEEDS, dataset_names
 
@@ -25,6 +27,11 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
     RFT: {"color": "#D55E00", "marker": "s"},
     SFT: {"color": "#0072B2", "marker": "o"},
 }
+
+_FIX = (
+    "fix: in the plan, sample the model that the run began with, and '@<id>.model' of the run, "
+    "with equal keys of 'datapool'"
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,16 @@ class Finetuned:
     """The same under the last model, of the same inputs."""
 
 
+def not_before_and_after(runs: Sequence[PlannedRun]) -> Iterator[Problem]:
+    """Yield the problem of a plan that samples no model that one of its runs has finetuned."""
+    if not any(run.is_users or _may_sample_finetuned(run) for run in runs):
+        yield Problem(f"no run of the plan samples the model of a run that finetunes; {_FIX}")
+
+
+def _may_sample_finetuned(run: PlannedRun) -> bool:
+    return planned.samples(run) and planned.made_by(run, planned.finetunes)
+
+
 def finetuned(sampled: Sequence[Run], metric: str | None) -> list[Finetuned]:
     """Return the finetuning runs whose first and last models were both sampled.
 
@@ -64,8 +81,7 @@ def finetuned(sampled: Sequence[Run], metric: str | None) -> list[Finetuned]:
     if not found:
         raise UserError(
             "nothing to draw: no inputs were sampled both before and after a finetuning run\n"
-            "  fix: in the plan, sample the model that the run began with, and '@<id>.model' of "
-            "the run, with equal keys of 'datapool'"
+            f"  {_FIX}"
         )
     return found
 

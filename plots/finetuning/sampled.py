@@ -11,7 +11,9 @@ import numpy as np
 from common.errors import UserError
 from common.key_paths import value_at
 from common.run.folder import RunFolder, read_json
-from plots.runs import Run, Wanted
+from plots.needs import planned
+from plots.needs.wanted import Wanted
+from plots.runs import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +58,7 @@ WANTED = Wanted(
     read_stats,
     "statistics of sampled rewards (reward_stats.parquet)",
     'fix: give runs of the experiment "grue_extract" with at least 2 samples per input',
+    planned.samples,
 )
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from common.errors import Problem, UserError
 from plots import lines
 from plots.finetuning.correlation import pearson, spearman
-from plots.finetuning.rewards import RFT, SFT, Finetuned, finetuned
+from plots.finetuning.rewards import RFT, SFT, Finetuned, finetuned, not_before_and_after
 from plots.finetuning.sampled import WANTED, low_std_of
+from plots.needs.planned import PlannedRun
 from plots.options import FigureOptions
 from plots.runs import load_runs
 
@@ -25,6 +26,8 @@ class Options(FigureOptions):
     """Options of the figure of shares."""
 
     example: ClassVar[str] = "--low_std 0.05"
+    wanted = WANTED
+    metric_keys = ("metric",)
 
     metric: str | None = None
     """Reward; None for the first metric of each data set."""
@@ -36,6 +39,11 @@ class Options(FigureOptions):
         """Yield the problem of a threshold that is not above zero."""
         if self.low_std is not None and self.low_std <= 0:
             yield Problem("must be greater than 0", "low_std", self.low_std)
+
+    def lacking(self, runs: Sequence[PlannedRun]) -> Iterator[Problem]:
+        """Yield the problem of a plan whose runs leave nothing to draw."""
+        yield from super().lacking(runs)
+        yield from not_before_and_after(runs)
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:

@@ -6,7 +6,7 @@ import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ from common.key_paths import value_at
 from plots import lines
 from plots.finetuning.lineage import model_key
 from plots.finetuning.rewards import SFT
-from plots.runs import Run, Wanted, read_steps
+from plots.needs import planned
+from plots.needs.wanted import Wanted
+from plots.runs import Run, read_steps
 from plots.variants import subject
 
 if TYPE_CHECKING:
@@ -26,7 +28,15 @@ WANTED = Wanted(
     read_steps,
     "metrics by step and epoch ('step' in metrics.jsonl)",
     'fix: give runs of the experiment "grue_finetune"',
+    planned.trains_in_steps,
 )
+BY_REWARDS = replace(
+    WANTED,
+    description="rewards by iteration",
+    fix='fix: give runs of the experiment "grue_finetune" that finetune by rewards',
+    left_by=planned.finetunes_by_rewards,
+)
+"""Table of the runs that finetune by rewards alone."""
 _VALIDATION = "val/"
 _SUPERVISED = "supervised"
 _NUM_SAMPLES = "train_evaluation.num_samples_per_input"

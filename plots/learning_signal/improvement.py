@@ -9,20 +9,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from common.errors import Problem
 from common.run.folder import RunFolder
 from plots import lines
 from plots.finetuning.correlation import pearson, spearman
+from plots.needs import planned
+from plots.needs.planned import PlannedRun
+from plots.needs.wanted import Wanted, drawn, none_leaves
 from plots.options import FigureOptions
-from plots.runs import Run, Wanted, load_runs, read_steps
+from plots.runs import Run, load_runs, read_steps
 from plots.variants import named_groups, subject
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _PASS_AT_2 = re.compile(r"(?P<metric>(?P<split>val|test)/.+)/pass_at_k/2(?P<level>_at_.+)?")
+_NUM_SAMPLES = "train_evaluation.num_samples_per_input"
 _FIX = (
     "fix: give runs that finetune by rewards and evaluate right and wrong outputs with "
-    "'train_evaluation.num_samples_per_input' of 2 or more"
+    f"'{_NUM_SAMPLES}' of 2 or more"
 )
 
 
@@ -35,6 +40,12 @@ class Options(FigureOptions):
     """Metric of right outputs, without its split."""
     split: str = "val"
     """Split of the evaluated inputs."""
+
+    def lacking(self, runs: Sequence[PlannedRun]) -> Iterator[Problem]:
+        """Yield the problem of a plan whose runs leave nothing to draw."""
+        yield from none_leaves(runs, _wanted(self))
+        own = drawn(runs, _wanted(self))
+        yield from planned.none_logs(own, "metric", self.metric, self.split)
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
@@ -57,14 +68,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     from plots import canvas  # matplotlib, which checking options does not need
 
     wanted = f"{options.split}/{options.metric}"
-
-    def read(folder: RunFolder) -> pd.DataFrame | None:
-        table = read_steps(folder)
-        has_them = table is not None and any(True for _ in _levels(table, wanted))
-        return table if has_them else None
-
-    what = Wanted(read, f"'{wanted}/pass_at_k/2' in metrics.jsonl", _FIX)
-    loaded = load_runs(runs, what, options.only)
+    loaded = load_runs(runs, _wanted(options), options.only)
     groups = named_groups(loaded)
     table = points(groups, wanted)
     x, y = table["variance"].to_numpy(), table["improvement"].to_numpy()
@@ -86,6 +90,22 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
         figure.suptitle(subject(loaded), parse_math=False)
         canvas.legend(figure, [looks[::2], looks[1::2]])
         return canvas.save(figure, table, stem)
+
+
+def _wanted(options: Options) -> Wanted:
+    metric = f"{options.split}/{options.metric}"
+
+    def read(folder: RunFolder) -> pd.DataFrame | None:
+        table = read_steps(folder)
+        has_them = table is not None and any(True for _ in _levels(table, metric))
+        return table if has_them else None
+
+    return Wanted(
+        read,
+        f"'{metric}/pass_at_k/2' in metrics.jsonl",
+        _FIX,
+        lambda run: run.experiment == "grue_finetune" and run.key(_NUM_SAMPLES) > 1,
+    )
 
 
 def slope(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:

@@ -10,8 +10,10 @@ from common.errors import UserError
 from common.run.folder import RunFolder
 from plots import lines
 from plots.finetuning.correlation import pearson, spearman
+from plots.needs import planned
+from plots.needs.wanted import Wanted
 from plots.options import FigureOptions
-from plots.runs import Run, Wanted, load_runs, read_steps
+from plots.runs import Run, load_runs, read_steps
 from plots.variants import named_groups, subject
 
 if TYPE_CHECKING:
@@ -22,10 +24,20 @@ SILENT = "groups/constant"
 _FIX = "fix: give runs that finetune by rewards with several outputs of each input"
 
 
+def _read(folder: RunFolder) -> pd.DataFrame | None:
+    table = read_steps(folder)
+    return table if table is not None and SILENT in table else None
+
+
+WANTED = Wanted(_read, f"'{SILENT}' in metrics.jsonl", _FIX, planned.draws_groups)
+
+
 class Options(FigureOptions):
     """Options of the figure of silent groups and rewards."""
 
     example: ClassVar[str] = "--metric val/answer/accuracy"
+    wanted = WANTED
+    metric_keys = ("metric",)
 
     metric: str | None = None
     """Reward at the end: an evaluation metric with its split; None for the first on validation."""
@@ -49,7 +61,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    loaded = load_runs(runs, Wanted(_read, f"'{SILENT}' in metrics.jsonl", _FIX), options.only)
+    loaded = load_runs(runs, WANTED, options.only)
     groups = named_groups(loaded)
     table = points(groups, options.metric)
     x, y = table["silent_share"].to_numpy(), table["final"].to_numpy()
@@ -87,8 +99,3 @@ def points(groups: Sequence[tuple[str, Sequence[Run]]], metric: str | None) -> p
                          "silent_share": run.table[SILENT].mean(),
                          "final": run.table[name].dropna().iloc[-1]})  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _read(folder: RunFolder) -> pd.DataFrame | None:
-    table = read_steps(folder)
-    return table if table is not None and SILENT in table else None

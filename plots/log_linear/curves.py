@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ import numpy as np
 
 from common.errors import UserError
 from common.run.folder import RunFolder, read_json_lines
-from plots.runs import Run, Wanted, json_object, load_runs
+from plots.needs import planned
+from plots.needs.wanted import Wanted
+from plots.runs import Run, json_object, load_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +31,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 REWARD, BEST, MEDIOCRE = "ground truth reward", "best output", "mediocre output"
 """Columns of a curve: the expected ground truth reward, and the probabilities of two outputs."""
 _SETTING = "setting.json"
+_EXACT = "use_expected_reinforce_updates"
 _LOW, _HIGH = 0.05, 0.95
 
 
@@ -65,7 +68,7 @@ def load(paths: Sequence[Path], only: str, *, sampled: bool | None = None) -> li
     if not chosen:
         value = str(not sampled).lower()
         raise UserError(
-            f"nothing to draw: no run has 'use_expected_reinforce_updates' = {value}; draw this "
+            f"nothing to draw: no run has '{_EXACT}' = {value}; draw this "
             "figure from a plan with such runs"
         )
     return chosen
@@ -102,6 +105,17 @@ WANTED = Wanted(
     _read,
     f"rows of the experiment 'log_linear' ({_SETTING} and metrics.jsonl)",
     'fix: draw this figure from a plan with "experiment": "log_linear"',
+    planned.of_experiment("log_linear"),
+)
+EXACT = replace(
+    WANTED,
+    description=f"{WANTED.description} with '{_EXACT}' = true",
+    left_by=lambda run: WANTED.left_by(run) and run.key(_EXACT),
+)
+SAMPLED = replace(
+    WANTED,
+    description=f"{WANTED.description} with '{_EXACT}' = false",
+    left_by=lambda run: WANTED.left_by(run) and not run.key(_EXACT),
 )
 
 
@@ -112,7 +126,7 @@ def _curve(run: Run) -> Curve:
     summary = json_object(RunFolder(run.path).summary)
     return Curve(
         table=run.table,
-        is_sampled=not run.config.get("use_expected_reinforce_updates", True),
+        is_sampled=not run.config.get(_EXACT, True),
         trained_on=TRUTH if setting["rewards"] == truth else PROXY,
         start=_rounded(setting["initial_policy_probabilities"][0][best]),
         mediocre_reward=truth[0][mediocre],

@@ -14,6 +14,7 @@ class Options(FigureOptions):
     """Options of the figure of features."""
 
     example: ClassVar[str] = "--only inprod"
+    wanted = curves.EXACT
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:

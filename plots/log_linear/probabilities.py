@@ -15,6 +15,7 @@ class Options(FigureOptions):
     """Options of the figure of probabilities."""
 
     example: ClassVar[str] = "--only ^exact"
+    wanted = curves.EXACT
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:

@@ -17,6 +17,7 @@ class Options(FigureOptions):
     """Options of the figure of sampled runs."""
 
     example: ClassVar[str] = "--only ^sampled"
+    wanted = curves.SAMPLED
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:

@@ -13,6 +13,7 @@ class Options(FigureOptions):
     """Options of the figure of ground truth rewards."""
 
     example: ClassVar[str] = "--only ^exact"
+    wanted = curves.EXACT
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:

@@ -17,6 +17,7 @@ class Options(FigureOptions):
     """Options of the figure of updates."""
 
     example: ClassVar[str] = "--only ^start"
+    wanted = curves.EXACT
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:

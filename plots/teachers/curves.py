@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from common.errors import Problem
 from plots import lines
+from plots.needs.planned import PlannedRun
 from plots.options import FigureOptions
-from plots.teachers.points import Study, studies
+from plots.teachers.points import MEASURED, Study, studies, without_policies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,10 +23,16 @@ class Options(FigureOptions):
     """Options of the figure of curves."""
 
     example: ClassVar[str] = "--true_metric val/lexical/matches"
+    wanted = MEASURED
 
     true_metric: str | None = None
     """Metric of the true reward, with its split; None for the first validation metric but the
     reward."""
+
+    def lacking(self, runs: Sequence[PlannedRun]) -> Iterator[Problem]:
+        """Yield the problem of a plan whose runs leave nothing to draw."""
+        yield from super().lacking(runs)
+        yield from without_policies(runs, self.true_metric)
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.errors import UserError
+from common.errors import Problem, UserError
 from common.key_paths import value_at
 from common.run.folder import RunFolder
-from plots.runs import Run, Wanted, json_object, load_runs, read_steps
+from plots.needs import planned
+from plots.needs.planned import PlannedRun
+from plots.needs.wanted import Wanted, drawn, none_leaves
+from plots.runs import Run, json_object, load_runs, read_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,10 +27,11 @@ _COLUMNS = ["reward", "measure", "value"]
 _REWARD = "val/reward"
 _KLS = ("objective/kl", "rollout_info/kl_div_mean")
 _TRUTH = "ground_truth"
+_TABULAR = "tabular_teachers"
 _FIX = (
     'fix: give the folder of a plan with a run of the experiment "teacher" and runs that finetune '
     "by its rewards (\"normalized\") with 'train_evaluation.measure_reward', or with runs of the "
-    'experiment "tabular_teachers"'
+    f'experiment "{_TABULAR}"'
 )
 
 
@@ -55,6 +59,50 @@ class Study:
     taught: Sequence[Taught]
 
 
+def _read_measures(folder: RunFolder) -> pd.DataFrame | None:
+    """Return a row per reward and a column per measure; None for other runs."""
+    import pandas as pd
+
+    path = folder.table("teachers")
+    if not path.exists():
+        return None
+    try:
+        table = pd.read_parquet(path, columns=_COLUMNS)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        logger.warning("%s: left out: %s", path, str(error).partition("\n")[0])
+        return None
+    wide = table.pivot_table(index="reward", columns="measure", values="value", sort=False)
+    return wide.loc[list(dict.fromkeys(table["reward"]))]
+
+
+def _read_trained(folder: RunFolder) -> pd.DataFrame | None:
+    table = read_steps(folder)
+    return table if table is not None and _REWARD in table else None
+
+
+MEASURED = Wanted(
+    _read_measures,
+    "measures of reward models (teachers.parquet)",
+    _FIX,
+    lambda run: run.experiment in ("teacher", _TABULAR),
+)
+POLICIES = Wanted(
+    _read_trained,
+    f"'{_REWARD}' by step in metrics.jsonl",
+    _FIX,
+    lambda run: planned.finetunes_by_rewards(run) and run.run.config.logs(_REWARD) is not False,
+)
+
+
+def without_policies(runs: Sequence[PlannedRun], true_metric: str | None) -> Iterator[Problem]:
+    """Yield the problems of a plan without policies, trained by the measured rewards."""
+    if not any(run.experiment == _TABULAR for run in runs):
+        yield from none_leaves(runs, POLICIES)
+        if true_metric is not None:
+            policies = drawn(runs, POLICIES)
+            yield from planned.none_logs(policies, "true_metric", true_metric)
+
+
 def studies(runs: Sequence[Path], only: str = "", true_metric: str | None = None) -> list[Study]:
     """Return the studies of plan folders and run folders.
 
@@ -67,13 +115,11 @@ def studies(runs: Sequence[Path], only: str = "", true_metric: str | None = None
     Raises:
         UserError: no run has measured reward models, or no policy was trained by one of them.
     """
-    are_measured = Wanted(_read_measures, "measures of reward models (teachers.parquet)", _FIX)
-    measured = load_runs(runs, are_measured, only)
+    measured = load_runs(runs, MEASURED, only)
     tabular = [run for run in measured if TRAINED in run.table]
     found = [_tabular(run) for run in tabular]
     if len(tabular) < len(measured):
-        wanted = Wanted(_read_trained, f"'{_REWARD}' by step in metrics.jsonl", _FIX)
-        policies = load_runs(runs, wanted, only)
+        policies = load_runs(runs, POLICIES, only)
         for run in measured:
             if run not in tabular:
                 found.append(_of_texts(run, policies, true_metric))
@@ -105,27 +151,6 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     stds = by_reward[[TRAINED, TRUE, KL]].std(ddof=1).add_suffix("_std")
     found: pd.DataFrame = by_reward.mean().join(stds)
     return found.assign(seeds=by_reward.size()).reset_index()
-
-
-def _read_measures(folder: RunFolder) -> pd.DataFrame | None:
-    """Return a row per reward and a column per measure; None for other runs."""
-    import pandas as pd
-
-    path = folder.table("teachers")
-    if not path.exists():
-        return None
-    try:
-        table = pd.read_parquet(path, columns=_COLUMNS)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        logger.warning("%s: left out: %s", path, str(error).partition("\n")[0])
-        return None
-    wide = table.pivot_table(index="reward", columns="measure", values="value", sort=False)
-    return wide.loc[list(dict.fromkeys(table["reward"]))]
-
-
-def _read_trained(folder: RunFolder) -> pd.DataFrame | None:
-    table = read_steps(folder)
-    return table if table is not None and _REWARD in table else None
 
 
 def _tabular(run: Run) -> Study:

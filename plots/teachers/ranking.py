@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from common.errors import Problem, UserError
 from plots import lines
 from plots.finetuning.correlation import LEAST, spearman
+from plots.needs.planned import PlannedRun
 from plots.options import FigureOptions
-from plots.teachers.points import TRAINED, TRUE, points, studies
+from plots.teachers.points import MEASURED, TRAINED, TRUE, points, studies, without_policies
 from plots.teachers.scatter import check_measures, in_words
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Options(FigureOptions):
     """Options of the figure of rank correlations."""
 
     example: ClassVar[str] = "--gain trained"
+    wanted = MEASURED
 
     gain: Literal["true", "trained"] = "true"
     """Reward whose increase is ranked: the true one, or the one that is trained."""
@@ -46,6 +49,11 @@ class Options(FigureOptions):
         """Yield the problem of no measure."""
         if not self.measures:
             yield Problem("needs at least one measure", "measures", self.measures)
+
+    def lacking(self, runs: Sequence[PlannedRun]) -> Iterator[Problem]:
+        """Yield the problem of a plan whose runs leave nothing to draw."""
+        yield from super().lacking(runs)
+        yield from without_policies(runs, self.true_metric)
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:

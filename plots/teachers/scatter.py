@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from common.errors import Problem, UserError
 from plots import lines
 from plots.finetuning.correlation import pearson, spearman
+from plots.needs.planned import PlannedRun
 from plots.options import FigureOptions
-from plots.teachers.points import TRAINED, TRUE, means, points, studies
+from plots.teachers.points import MEASURED, TRAINED, TRUE, means, points, studies, without_policies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,7 @@ class Options(FigureOptions):
     """Options of the figure of teachers."""
 
     example: ClassVar[str] = "--measures reward_variance on_policy/harm_aware_accuracy"
+    wanted = MEASURED
 
     measures: list[str] = ["reward_variance", "on_policy/accuracy"]  # noqa: RUF012  pydantic copies
     """Measures before training, one column of panels each."""
@@ -49,6 +51,11 @@ class Options(FigureOptions):
         """Yield the problem of no panel, or a repeated one."""
         if not self.measures or len(set(self.measures)) < len(self.measures):
             yield Problem("needs at least one measure, and each once", "measures", self.measures)
+
+    def lacking(self, runs: Sequence[PlannedRun]) -> Iterator[Problem]:
+        """Yield the problem of a plan whose runs leave nothing to draw."""
+        yield from super().lacking(runs)
+        yield from without_policies(runs, self.true_metric)
 
 
 def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:

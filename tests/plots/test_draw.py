@@ -43,6 +43,13 @@ def test_figures_go_to_the_first_plan_or_the_current_folder(tmp_path, monkeypatc
     assert by_plan.exists() and by_run.exists()
 
 
+@pytest.mark.parametrize("figure", plots.FIGURES.names())
+def test_every_figure_can_be_of_some_runs_only(tmp_path, figure):
+    plan = folders.two_methods(tmp_path / "plan")
+    with pytest.raises(UserError, match="'only' = 'nobody': found in no run's name"):
+        plots.draw(figure, [plan], tmp_path / "drawn", only="nobody")
+
+
 def test_options_are_checked_like_a_plan():
     check = plots.check_options
     assert check("controlled_curves", {}) == []

@@ -17,6 +17,7 @@ from common.config.fit import NonNegativeFloat, PositiveInt
 from common.config.hub_revision import FromHub
 from common.errors import Problem
 from grue.experiments import memory_hints
+from grue.metrics.config import measure
 from grue.models.config import ModelName, ModelOptions, ModelType, unnamed
 from grue.policies.generation_config import GenerationConfig, generation_problems
 from grue.policies.server.config import ServerConfig, problems_of_sampling
@@ -177,6 +178,11 @@ class ExtractConfig(TextConfig):
         """Yield the rewards of samples, with their keys."""
         if self.reward_fn is not None:
             yield "reward_fn", self.reward_fn
+
+    def logs(self, metric: str) -> bool | None:
+        """Return whether samples have a metric; None if a user's metric does not tell its names."""
+        more = ["reward", "reward_parts/*"] if self.reward_fn is not None else []
+        return measure(self.evaluation.metrics, metric, more)
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of the parts' keys, and of settings that sample nothing."""

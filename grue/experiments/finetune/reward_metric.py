@@ -18,6 +18,8 @@ REWARD = "reward"
 class RewardMetric(Metric[NoArgs]):
     """Reward of whole outputs, by the reward that the run trains on."""
 
+    names = (REWARD,)
+
     def __init__(self, reward: Reward[Any]) -> None:
         super().__init__(NoArgs())
         self._reward = reward

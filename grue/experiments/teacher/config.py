@@ -60,6 +60,10 @@ class TeacherConfig(ExtractConfig):
         for position, reward in enumerate(self.rewards):
             yield f"rewards[{position}]", reward
 
+    def logs(self, metric: str) -> bool | None:
+        """Return None: which rewards have parts, which are measured too, their keys do not tell."""
+        return None
+
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of the parts' keys, of equal names, and of single samples."""
         yield from super().problems()

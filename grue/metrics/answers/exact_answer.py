@@ -39,6 +39,7 @@ class ExactAnswer(Metric[ExactAnswerArgs]):
     ``\boxed{}``; without any of these it is the whole reference.
     """
 
+    names = ("answer/accuracy", "answer/agreement", "answer/given")
     Args = ExactAnswerArgs
     largest: ClassVar[Mapping[str, float]] = {"answer/accuracy": 1.0}
     needs_references = True

@@ -42,6 +42,7 @@ class MathVerify(Metric[MathVerifyArgs]):
     ``\boxed{}``, or is the whole reference.
     """
 
+    names = ("answer/verified",)
     Args = MathVerifyArgs
     largest: ClassVar[Mapping[str, float]] = {"answer/verified": 1.0}
     needs_references = True

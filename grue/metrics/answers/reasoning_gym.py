@@ -28,6 +28,7 @@ class ReasoningGym(Metric[PatternArgs]):
     Without a ``pattern`` the answer is the whole output, but for white space around it.
     """
 
+    names = ("answer/score",)
     Args = PatternArgs
     needed_metadata = (ENTRY,)
 

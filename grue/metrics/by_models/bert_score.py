@@ -52,6 +52,7 @@ class BertScore(Metric[BertScoreArgs]):
     Zhang et al. 2020 (arXiv 1904.09675), without idf weights and without rescaling.
     """
 
+    names = ("semantic/bert_score",)
     Args = BertScoreArgs
     needs_references = True
 

@@ -42,6 +42,7 @@ class Bleurt(Metric[BleurtArgs]):
     Sellam et al. 2020 (arXiv 2004.04696). An empty output is rated like any other one.
     """
 
+    names = ("semantic/bleurt",)
     Args = BleurtArgs
     needs_references = True
 

@@ -39,6 +39,7 @@ class CausalPerplexity(Metric[CausalPerplexityArgs]):
     no score.
     """
 
+    names = ("fluency_metrics/perplexity",)
     Args = CausalPerplexityArgs
     has_scores: ClassVar[bool] = False
 

@@ -38,6 +38,7 @@ class IntentArgs(FromHub, ScorerArgs):
 class IntentAccuracy(Metric[IntentArgs]):
     """1 if the predicted intent is the one in the metadata (``intent``, from 1), otherwise 0."""
 
+    names = ("intent/accuracy",)
     Args = IntentArgs
 
     def prepare(self) -> None:

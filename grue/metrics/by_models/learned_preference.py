@@ -67,6 +67,7 @@ class LearnedPreference(Metric[LearnedPreferenceArgs]):
     training. The prompt is not truncated as it may be for the policy.
     """
 
+    names = (REWARD, STD)
     Args = LearnedPreferenceArgs
 
     def prepare(self) -> None:

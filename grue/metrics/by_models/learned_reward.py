@@ -40,6 +40,7 @@ class LearnedReward(Metric[LearnedRewardArgs]):
     policy. A text that is too long for the classifier is truncated at its beginning.
     """
 
+    names = ("semantic/learned_automodel_metric",)
     Args = LearnedRewardArgs
 
     def prepare(self) -> None:

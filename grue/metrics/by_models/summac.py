@@ -90,6 +90,7 @@ class SummacZSArgs(FromHub, SummacArgs):
 class SummacZS(Metric[SummacZSArgs]):
     """Entailment minus contradiction, from -1 to 1; 0 for an output without sentences."""
 
+    names = ("consistency/summaczs",)
     Args = SummacZSArgs
 
     def prepare(self) -> None:
@@ -155,6 +156,7 @@ class SummacConvArgs(SummacArgs):
 class SummacConv(Metric[SummacConvArgs]):
     """Probability of consistency by a trained convolution, from 0 to 1."""
 
+    names = ("consistency/summacconv",)
     Args = SummacConvArgs
 
     def prepare(self) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class BleuTotto(Metric[NoArgs]):
     """BLEU against three references, from 0 to 1; 0 for an empty subset."""
 
+    names = ("table_to_text/bleu_*",)
     has_scores: ClassVar[bool] = False
     needs_references = True
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class ParentTotto(Metric[NoArgs]):
     """Precision, recall and F score, from 0 to 1; 0 for an empty subset."""
 
+    names = ("table_to_text/parent_*",)
     needs_references = True
 
     def scores(self, texts: Texts) -> Mapping[str, Scores]:

@@ -1,11 +1,12 @@
-"""Preflight check that this machine has the GPUs of a plan's runs."""
+"""Preflight check that this machine has the GPUs, the packages and the data that runs need."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from common.config.executors import LocalKeys
+from common.custom.hooks import answers
 from common.errors import ConfigError, Problem, once_each
 from common.machine.devices import gpus_absent
 from common.plan.run import Plan, Run
@@ -50,3 +51,12 @@ def _named(plan: Plan, runs: Sequence[Run]) -> Iterator[tuple[str, tuple[int, ..
         yield from (
             ("gpu_ids", run.config.gpu_ids, run.where) for run in runs if run.config.gpu_ids
         )
+
+
+def packages_missing(runs: Iterable[Run]) -> list[Problem]:
+    """Return the problems of packages and data that the runs lack, each at its first key."""
+    return once_each(
+        problem.at(run.where)
+        for run in runs
+        for problem in answers(Problem, run.experiment, "missing()", run.config.missing)
+    )
