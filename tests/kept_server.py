@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterable, Mapping
 
-from common.runner.scheduling.fork_server import ForkedProcess, ForkServer
+from common.runner.scheduling.fork_server import ForkServer
 
 _OF_EACH_TEST = "PYTEST_CURRENT_TEST"
 
@@ -13,8 +13,8 @@ _OF_EACH_TEST = "PYTEST_CURRENT_TEST"
 class _KeptServer(ForkServer):
     """A server that goes on when its user has ended."""
 
-    def start(self, environment: Mapping[str, str]) -> ForkedProcess | None:
-        return super().start({**environment, _OF_EACH_TEST: self._environment[_OF_EACH_TEST]})
+    def serves(self, environment: Mapping[str, str]) -> bool:
+        return super().serves({**environment, _OF_EACH_TEST: self._environment[_OF_EACH_TEST]})
 
     def close(self) -> None:
         """Leaves the server to the next test."""

@@ -17,6 +17,9 @@ import pytest
 from common.machine.devices import VISIBLE
 from common.run.folder import RunFolder, read_json_lines
 from common.runner.scheduling.fork_server import ForkedProcess, ForkServer
+from common.runner.scheduling.local_workers import LocalWorkers
+from common.runner.scheduling.task import Task
+from common.runner.scheduling.worker_group import WorkerGroup
 from common.runner.scheduling.worker_process import WorkerProcess, worker_environment
 from tests.conftest import PROJECT, TINY_DIGITS, Workplace
 
@@ -31,7 +34,9 @@ def environment(gpu_ids: Sequence[int] = (), threads: int = 1) -> dict[str, str]
 
 @pytest.fixture(autouse=True)
 def _environment_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.runner.scheduling.worker_process.worker_environment", environment)
+    for module in ("worker_process", "local_workers"):
+        path = f"common.runner.scheduling.{module}.worker_environment"
+        monkeypatch.setattr(path, environment)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +142,23 @@ def test_another_environment_needs_a_server_of_its_own(server: ForkServer) -> No
     assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
     worker.close()
     assert not psutil.pid_exists(own_server)
+
+
+def test_all_workers_of_another_environment_are_from_one_server(
+    server: ForkServer, worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = psutil.Process(worker.process.pid).ppid()
+    for served, threads in ((server, 2), (None, 1)):
+        workers = LocalWorkers(3, threads, (), lambda *_: None, server=served)
+        monkeypatch.setattr(WorkerProcess, "give", lambda *_: None)
+        for _ in range(3):
+            workers.start([Task("run", {}, "", "", None, "", {}, "step", threads)])
+        parents = {psutil.Process(pid).ppid() for pid in workers.processes()}
+        assert len(workers.processes()) == 3
+        assert len(parents) == 1 and parent not in parents
+        monkeypatch.setattr(WorkerGroup, "mark_interrupted", lambda *_: None)
+        workers.close()
+        until(lambda own=parents: not any(map(psutil.pid_exists, own)))
 
 
 def test_without_a_server_a_worker_is_a_process_of_the_runner(

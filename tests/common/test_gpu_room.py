@@ -14,6 +14,7 @@ from common.runner import plan_runner
 from common.runner.plan_runner import PlanRunner
 from common.runner.run_state import RunState
 from common.runner.scheduling import gpu_room, local_workers
+from common.runner.scheduling.fork_server import ForkServer
 from common.runner.scheduling.gpu_room import GpuRoom
 from common.runner.scheduling.local_workers import LocalWorkers
 from common.runner.scheduling.memory_room import MemoryRoom
@@ -183,6 +184,7 @@ class _Group:
 
 def test_runs_are_spread_over_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_workers, "WorkerGroup", _Group)
+    monkeypatch.setattr(ForkServer, "is_possible", lambda: False)
     workers = LocalWorkers(4, 1, (0, 1), lambda *_: None)
     task = Task(
         name="run", identity={"fingerprint": "f"}, folder="run", run="tests.toy:run",

@@ -83,13 +83,17 @@ class ForkServer:
             return False
         return True
 
+    def serves(self, environment: Mapping[str, str]) -> bool:
+        """Return whether its workers may have this environment: its own, but for visible GPUs."""
+        return {**environment, VISIBLE: ""} == {**self._environment, VISIBLE: ""}
+
     def start(self, environment: Mapping[str, str]) -> ForkedProcess | None:
         """Return a new worker, once the server is ready; None if the server does not make it.
 
         Raises:
             FileNotFoundError: the working folder has been deleted.
         """
-        if {**environment, VISIBLE: ""} != {**self._environment, VISIBLE: ""}:
+        if not self.serves(environment):
             return None
         # The server itself stays where the runner was at its start.
         request = os.fsencode(environment[VISIBLE]) + b"\0" + os.fsencode(Path.cwd())

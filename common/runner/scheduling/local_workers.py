@@ -13,7 +13,7 @@ from common.runner.scheduling.executor import Executor, ProgressOf
 from common.runner.scheduling.fork_server import ForkServer
 from common.runner.scheduling.task import Task, names
 from common.runner.scheduling.worker_group import WorkerGroup, gpus_of_slots, gpus_used
-from common.runner.scheduling.worker_process import WorkerProcess
+from common.runner.scheduling.worker_process import WorkerProcess, worker_environment
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,10 @@ class LocalWorkers(Executor):
         """Set up the slots.
 
         ``threads`` is per process, ``most_ranks`` the ranks of the largest run. Workers are started
-        from ``server`` where it can.
+        from ``server``, or where that has another environment from one that has loaded nothing.
         """
         self._server = server
+        self._own_server: ForkServer | None = None
         self._threads = threads
         self._progress = progress
         self._empty = gpus_of_slots(slots, gpu_ids, most_ranks)
@@ -93,10 +94,19 @@ class LocalWorkers(Executor):
         if not self._empty:
             self._discard(self._idle.pop())
         self._empty.remove(gpus)
-        group = WorkerGroup(task, gpus, self._threads, self._server)
+        group = WorkerGroup(task, gpus, self._threads, self._fitting_server())
         for worker in group.workers:
             self._selector.register(worker.output, selectors.EVENT_READ, (group, worker))
         return group
+
+    def _fitting_server(self) -> ForkServer | None:
+        """Return the server that starts all workers, so that one interpreter is started for all."""
+        environment = worker_environment((), self._threads)
+        if self._server is not None and self._server.serves(environment):
+            return self._server
+        if self._own_server is None and ForkServer.is_possible():
+            self._own_server = ForkServer(environment, ())
+        return self._own_server
 
     def wait(self) -> list[Task]:
         """Return the tasks that have ended, by themselves or with their workers."""
@@ -191,3 +201,5 @@ class LocalWorkers(Executor):
             with suppress(NoSpace):  # a run whose process is gone counts as interrupted anyway
                 group.mark_interrupted("stopped at once")
         self._selector.close()
+        if self._own_server is not None:
+            self._own_server.close()
