@@ -11,7 +11,7 @@ from common.errors import UserError
 from grue.tools import flags, plan_of_flags
 from grue.tools.server_flags import add_server_flags
 
-_OF_FILES = ("source", "files", "rewards", "seed", "out")
+_OF_FILES = ("source", "files", "rewards", "reward_weights", "seed", "out")
 """Flags of a diagnosis of files."""
 PROGRAM = "python -m grue.diagnose"
 _EPILOG = """\
@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("files", nargs="*", type=Path, help="its files, or folders of them")
     group.add_argument("--rewards", nargs="+", metavar="COLUMN",
                        help="columns of rewards, which are added up")  # fmt: skip
+    group.add_argument("--reward_weights", nargs="+", type=float, metavar="WEIGHT",
+                       help="weights of the rewards in their sum, one for each; by default those "
+                       "that the run's folder tells, or equal ones")  # fmt: skip
     flags.add_run_flags(parser, "outputs/diagnosis")
     return parser
 
@@ -66,8 +69,9 @@ def _of_model(args: argparse.Namespace) -> int:
     flags.check_needed(args, ("model", "data", "reward"), ", or --from with files")
     if args.files:
         raise UserError(f"{args.files[0]}: files are for --from; data have --data")
-    if args.rewards:
-        raise UserError("--rewards: is for --from; a model's outputs have --reward")
+    for flag in ("rewards", "reward_weights"):
+        if getattr(args, flag):
+            raise UserError(f"--{flag}: is for --from; a model's outputs have --reward")
     status = plan_of_flags.make(plan_of_flags.of_extraction(args, "diagnosis"), args)
     if status is None:
         return 0
@@ -83,6 +87,8 @@ def _of_model(args: argparse.Namespace) -> int:
 def _of_files(args: argparse.Namespace) -> int:
     """Diagnose what another trainer has left."""
     from grue.interop.dumps import read_samples
+    from grue.interop.reward_weights import weights_of
+    from grue.interop.trl_run import run_of
     from grue.tools import diagnosis_files
 
     if not args.files:
@@ -96,10 +102,13 @@ def _of_files(args: argparse.Namespace) -> int:
     if given:
         raise UserError(f"{', '.join(given)}: the files of --from have the outputs and their "
                         "rewards already; drop it")  # fmt: skip
-    samples, rewards = read_samples(args.files, args.source, args.rewards)
+    run = run_of(args.files) if args.source == "trl" else None
+    logged = read_samples(args.files, args.source, args.rewards, run)
+    weights = weights_of(logged, run, args.reward_weights)
     found = diagnosis_files.of_samples(
-        samples, rewards, args.out, seed=args.seed, source=args.source
-    )
+        logged.samples, weights.by_name, args.out, seed=args.seed, source=args.source,
+        told=weights.sentences, files=args.files, run=run,
+    )  # fmt: skip
     _tell(found, args.out)
     return 0
 

@@ -11,16 +11,20 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from common.errors import UserError
+from grue.interop.trl_run import COMPLETIONS, TrlRun
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
+
+STEP, ADVANTAGE = "step", "advantage"
+"""Columns of numbers that are no rewards."""
 
 
 @dataclass(frozen=True)
@@ -52,30 +56,44 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
 
 
 FORMATS: Mapping[str, Format] = {
-    "trl": Format(_read_parquet, ("prompt",), ("completion",), (), ("step", "advantage")),
-    "verl": Format(_read_json_lines, ("input",), ("output",), ("score",)),
+    "trl": Format(_read_parquet, ("prompt",), ("completion",), (), (STEP, ADVANTAGE)),
+    "verl": Format(_read_json_lines, ("input",), ("output",), ("score",), (STEP,)),
     "jsonl": Format(
         _read_json_lines, ("prompt", "input", "query"), ("output", "completion", "response"), (),
-        ("step", "advantage"),
+        (STEP, ADVANTAGE),
     ),
 }  # fmt: skip
 """Formats by the name of the trainer."""
 
 
-def read_samples(
-    paths: Sequence[Path], format_name: str, rewards: Sequence[str] | None = None
-) -> tuple[pd.DataFrame, list[str]]:
-    """Return the samples of a trainer's files, and the names of their rewards.
+class Logged(NamedTuple):
+    """Samples that a trainer has left."""
 
-    The table has the columns of an extraction's ``samples.parquet``: input_id, index, sample_id,
-    prompt, output and one per reward, and ``step`` where the files tell it. An input is a prompt of
-    a step, since the policy changes between steps. All inputs have equally many samples: those that
-    have another number than most are left out, with a warning.
+    samples: pd.DataFrame
+    """Columns of an extraction's ``samples.parquet`` (input_id, index, sample_id, prompt, output
+    and one per reward), and `STEP` and `ADVANTAGE` where the files tell them."""
+    rewards: list[str]
+    """Names of the rewards to add up."""
+    every: list[str]
+    """Names of all rewards in the files, in the run's order."""
+
+
+def read_samples(
+    paths: Sequence[Path],
+    format_name: str,
+    rewards: Sequence[str] | None = None,
+    run: TrlRun | None = None,
+) -> Logged:
+    """Return the samples in a trainer's files.
+
+    An input is a prompt of a step, since the policy changes between steps. All inputs have equally
+    many samples: those that have another number than most are left out, with a warning.
 
     Args:
         paths: files, or folders of them.
         format_name: one of `FORMATS`.
-        rewards: names of the rewards; None for those of the format.
+        rewards: names of the rewards; None for all of them.
+        run: run that has left the files, which may tell which columns are rewards.
 
     Raises:
         UserError: a file cannot be read or lacks a column, or no prompt has two outputs.
@@ -85,16 +103,17 @@ def read_samples(
     form = FORMATS[format_name]
     tables = [_read(path, form, format_name) for path in _files(paths, format_name)]
     table = pd.concat(tables, ignore_index=True)
-    names = list(rewards or form.rewards or _numbers(table, form))
+    numbers = list(form.rewards) or _numbers(table, form)
+    every = numbers if run is None else run.rewards_among(numbers)
+    names = list(rewards or every)
     _check_rewards(table, names, format_name)
     columns = {
         "prompt": table[_column(table, form.prompt, format_name)].map(_text),
         "output": table[_column(table, form.output, format_name)].map(_text),
         **{name: table[name].astype(np.float64) for name in names},
     }
-    if "step" in table:
-        columns["step"] = table["step"]
-    return _numbered(pd.DataFrame(columns)), names
+    columns |= {name: table[name] for name in form.others if name in table}
+    return Logged(_numbered(pd.DataFrame(columns)), names, every)
 
 
 def _files(paths: Sequence[Path], format_name: str) -> list[Path]:
@@ -102,6 +121,8 @@ def _files(paths: Sequence[Path], format_name: str) -> list[Path]:
     pattern = "*.parquet" if format_name == "trl" else "*.jsonl"
     found: list[Path] = []
     for path in paths:
+        if format_name == "trl" and (path / COMPLETIONS).is_dir():
+            path /= COMPLETIONS  # the trainer's folder
         if path.is_dir():
             found += sorted(path.glob(pattern), key=_by_number)
         elif path.exists():
@@ -186,7 +207,7 @@ def _text(value: Any) -> str:
 
 def _numbered(samples: pd.DataFrame) -> pd.DataFrame:
     """Return the samples with their inputs' ids and their numbers, as many of each input."""
-    keys = ["step", "prompt"] if "step" in samples else ["prompt"]
+    keys = [STEP, "prompt"] if STEP in samples else ["prompt"]
     groups = samples.groupby(keys, sort=False)
     sizes = groups["prompt"].transform("size")
     usual = int(sizes.mode().max())

@@ -21,6 +21,7 @@ from common.run.folder import (
     write_table,
     write_text,
 )
+from common.run.provenance import of_this_program
 from common.runner.index import read_index
 from grue.diagnosis import gradients
 from grue.diagnosis.diagnose import Diagnosis, Floats, Sampled, diagnose
@@ -32,7 +33,9 @@ from grue.experiments.extract.scores import (
     SQUARED_NORM,
     STANDARD_ERROR,
 )
+from grue.interop.dumps import ADVANTAGE
 from grue.interop.prompt_folders import write_for_trl, write_for_verl
+from grue.interop.trl_run import TrlRun
 from grue.rewards.config import RewardConfig
 from grue.rl import reward_stats
 from grue.tasks.inputs import load_inputs
@@ -82,7 +85,7 @@ def of_run(folder: RunFolder, out: Path, *, seed: int) -> list[str]:
     statistics = pd.read_parquet(folder.table("reward_stats"))
     own = statistics[statistics["metric"] == REWARD]
     norms = own.filter([SQUARED_NORM, STANDARD_ERROR]).reset_index(drop=True)
-    return _write(samples, [REWARD], parts, rows, out, seed=seed, norms=norms,
+    return _write(samples, {REWARD: 1.0}, parts, rows, out, seed=seed, norms=norms,
                   source=getattr(config.datapool.args, "dataset", config.datapool.id))  # fmt: skip
 
 
@@ -94,24 +97,46 @@ def _weights_of_parts(reward: RewardConfig) -> Mapping[str, float]:
 
 
 def of_samples(
-    samples: pd.DataFrame, rewards: Sequence[str], out: Path, *, seed: int, source: str
+    samples: pd.DataFrame,
+    weights: Mapping[str, float],
+    out: Path,
+    *,
+    seed: int,
+    source: str,
+    told: Sequence[str] = (),
+    files: Sequence[Path] = (),
+    run: TrlRun | None = None,
 ) -> list[str]:
     """Diagnose samples of `grue.interop.dumps.read_samples`, as `of_run` does.
 
-    ``source`` names the trainer that has left them.
+    Args:
+        samples: the samples.
+        weights: rewards that are added up, with their weights.
+        out: folder to write to.
+        seed: seed of intervals.
+        source: name of the trainer that has left the samples.
+        told: further sentences, on the weights.
+        files: what was read, for the provenance.
+        run: run that has left the files, if its folder tells of it.
     """
+    samples = samples.drop(columns=ADVANTAGE, errors="ignore")
     first = samples.drop_duplicates("index")
     known = ["step", "prompt"] if "step" in samples else ["prompt"]
     rows = [
         {str(key): value for key, value in row.items()} for row in first[known].to_dict("records")
     ]
-    parts = dict.fromkeys(rewards, 1.0) if len(rewards) > 1 else {}
-    return _write(samples, rewards, parts, rows, out, seed=seed, source=source)
+    parts = weights if len(weights) > 1 else {}
+    sentences = _write(samples, weights, parts, rows, out, seed=seed, source=source, told=told)
+    outputs = {"source": source, "files": list(map(str, files)),
+               **(run.provenance() if run else {})}  # fmt: skip
+    record = {"seeds": {"random_seed": seed}, "outputs": outputs, **of_this_program()}
+    write_json(RunFolder(out).provenance, record)
+    return sentences
 
 
 def _write(
     samples: pd.DataFrame,
-    rewards: Sequence[str],
+    rewards: Mapping[str, float],
     parts: Mapping[str, float],
     rows: Rows,
     out: Path,
@@ -119,12 +144,13 @@ def _write(
     seed: int,
     source: str,
     norms: pd.DataFrame | None = None,
+    told: Sequence[str] = (),
 ) -> list[str]:
-    """Write all files; ``rewards`` are the columns that are added up.
+    """Write all files; ``rewards`` are the columns that are added up, with their weights.
 
-    ``parts`` has the columns of a sum's rewards, with their weights in it.
-    ``source`` names where the inputs are from. ``norms`` has the squared norms of the inputs'
-    expected gradients, if they are estimated.
+    ``parts`` has the columns of a sum's rewards, with their weights in it. The sentences end with
+    those in ``told``. ``source`` names where the inputs are from. ``norms`` has the squared norms
+    of the inputs' expected gradients, if they are estimated.
 
     Raises:
         UserError: there is one input alone.
@@ -138,18 +164,18 @@ def _write(
         found: Floats = samples[name].to_numpy(np.float64).reshape(shape)
         return found
 
-    total = np.sum([of(name) for name in rewards], axis=0)
+    total = np.sum([weight * of(name) for name, weight in rewards.items()], axis=0)
     outputs = samples["output"].to_numpy().reshape(shape).tolist()
     of_parts = {name.removeprefix(REWARD_PART): weight * of(name) for name, weight in parts.items()}
     found = diagnose(Sampled(total, outputs, of_parts), seed=seed)
     ids = samples["input_id"].to_numpy().reshape(shape)[:, 0].tolist()
     table, summary = reward_stats.tables(
-        ids, {REWARD: total, **{name: of(name) for name in parts}},
+        ids, {REWARD: total, **{_beside(name): of(name) for name in parts}},
         ddof=1, zero_tol=None, low_std=0.01, group_sizes=range(2, shape[1] + 1),
     )  # fmt: skip
     write_table(out / "samples.parquet", samples)
     write_table(out / "reward_stats.parquet", table)
-    sentences = found.sentences()
+    sentences = [*found.sentences(), *told]
     flags = _flags(found, seed)
     inputs = _inputs(table, rows, found, flags)
     if norms is not None and SQUARED_NORM in norms:
@@ -164,13 +190,18 @@ def _write(
         write_for_trl(own, out / "datasets" / "trl" / name)
         write_for_verl(own, out / "datasets" / "verl" / name, source)
     by_name = estimates(total, None, seed=seed)
-    told = {
+    content = {
         "sentences": sentences,
         "estimates": {name: dataclasses.asdict(one) for name, one in by_name.items()},
         "rewards": summary,
     }
-    write_json(out / "diagnosis.json", told)
+    write_json(out / "diagnosis.json", content)
     return sentences
+
+
+def _beside(name: str) -> str:
+    """Return the name of a part's statistics, which are beside those of the sum."""
+    return REWARD_PART + name if name == REWARD else name
 
 
 def _flags(found: Diagnosis, seed: int) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def provenance(runs: Sequence[ReportRun]) -> list[tuple[str, str]]:
     packages = list(dict.fromkeys(name for one in attempts for name in one.get("versions", {})))
     versions = [(name, told([one["versions"].get(name) for one in attempts])) for name in packages]
     return [
+        *_of_outputs(records),
         ("commit", told([one.get("commit") for one in attempts])),
         ("uncommitted changes", "yes" if any(one.get("diff") for one in attempts) else "no"),
         ("command", told([one.get("command") for one in attempts])),
@@ -59,6 +60,24 @@ def provenance(runs: Sequence[ReportRun]) -> list[tuple[str, str]]:
         ])),
         *((name, version) for name, version in versions if version != "unknown"),
     ]  # fmt: skip
+
+
+def _of_outputs(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield what is known of outputs that another program has left and this one diagnosed."""
+    for record in records:
+        outputs = record.get("outputs")
+        if not isinstance(outputs, dict):
+            continue
+        versions = outputs.get("versions") or {}
+        known = {
+            "outputs from": " ".join(filter(None, [outputs["source"], outputs.get("trainer")])),
+            "files": ", ".join(outputs["files"]),
+            "model": outputs.get("model"),
+            "data set": outputs.get("dataset"),
+            "versions of their run": ", ".join(f"{name} {own}" for name, own in versions.items()),
+        }
+        yield from ((name, value or "not told by their folder") for name, value in known.items())
+        yield "diagnosed by", "this program, with what follows"
 
 
 def changes(plan: PlanFolder, runs: Sequence[ReportRun]) -> list[dict[str, str]]:

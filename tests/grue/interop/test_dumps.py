@@ -28,7 +28,7 @@ def verl(folder: Path, step: int, *rows: tuple[str, float], **extra: Any) -> Pat
 def test_an_input_is_a_prompt_of_a_step(tmp_path):
     verl(tmp_path / "r", 10, ("a", 0), ("b", 1), ("a", 1), ("b", 1), acc=0.5)
     verl(tmp_path / "r", 9, ("a", 1), ("a", 1))
-    samples, rewards = read_samples([tmp_path / "r"], "verl")
+    samples, rewards, _ = read_samples([tmp_path / "r"], "verl")
     assert rewards == ["score"]
     assert samples["step"].tolist() == [9, 9, 10, 10, 10, 10]
     assert samples["prompt"].tolist() == ["a", "a", "a", "a", "b", "b"]
@@ -41,13 +41,13 @@ def test_an_input_is_a_prompt_of_a_step(tmp_path):
 
 def test_other_rewards_may_be_named(tmp_path):
     path = verl(tmp_path / "r", 1, ("a", 0), ("a", 1), acc=0.5)
-    samples, rewards = read_samples([path], "verl", ["acc", "score"])
+    samples, rewards, _ = read_samples([path], "verl", ["acc", "score"])
     assert rewards == ["acc", "score"] and samples["acc"].tolist() == [0.5, 0.5]
 
 
 def test_inputs_with_fewer_outputs_than_most_are_left_out(tmp_path, caplog):
     path = verl(tmp_path / "r", 1, ("a", 0), ("a", 1), ("b", 0), ("c", 0), ("c", 0))
-    samples, _ = read_samples([path], "verl")
+    samples, *_ = read_samples([path], "verl")
     assert samples["prompt"].tolist() == ["a", "a", "c", "c"]
     assert samples["index"].tolist() == [0, 0, 1, 1]
     assert "1 of 3 inputs have not 2 outputs" in caplog.text
@@ -57,7 +57,7 @@ def test_plain_lines_have_a_prompt_an_output_and_numbers(tmp_path):
     path = tmp_path / "lines.jsonl"
     rows = [{"query": "a", "response": "x", "right": True, "style": 0.2, "note": "n"}] * 2
     path.write_text("\n".join(map(json.dumps, rows)))
-    samples, rewards = read_samples([path], "jsonl")
+    samples, rewards, _ = read_samples([path], "jsonl")
     assert rewards == ["right", "style"] and "step" not in samples
     assert samples["right"].tolist() == [1, 1]
 
@@ -70,7 +70,7 @@ def test_messages_of_chats_are_texts(tmp_path):
         {"step": 1, "prompt": [two, two], "completion": [chat, chat], "r": [0.0, 1.0],
          "advantage": [0.0, 0.0]}
     ).to_parquet(path)  # fmt: skip
-    samples, rewards = read_samples([path], "trl")
+    samples, rewards, _ = read_samples([path], "trl")
     assert rewards == ["r"]
     assert samples["output"].tolist() == ["hello", "hello"]
     assert json.loads(samples["prompt"][0]) == two

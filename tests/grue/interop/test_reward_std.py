@@ -121,7 +121,7 @@ def test_trainers_log_it_beside_their_own(
     assert "rewards/by_prompt/mean" in rows[0]
     assert caplog.text.count("at least 100 % of the groups had equal rewards") == 1
     if kind == "GRPO":  # the other writes no table
-        samples, rewards = read_samples([tmp_path / "out/completions"], "trl")
+        samples, rewards, _ = read_samples([tmp_path / "out/completions"], "trl")
         assert rewards == ["by_prompt"]
         assert len(samples) == 12 and samples["step"].unique().tolist() == [1, 2, 3]
         assert samples["index"].nunique() == 6 and set(samples["sample_id"]) == {0, 1}
