@@ -27,6 +27,7 @@ from sft_vs_rft.config import ControlledConfig
 from tests.conftest import Workplace
 from tests.grue import test_classifier, test_reward_model
 from tests.grue.conftest import nested, save_model, write
+from tests.grue.parts import LETTERS
 from tests.grue.test_extract import extraction
 from tests.grue.test_finetune import finetuning
 from tests.grue.test_reinforcement import reinforcement
@@ -125,6 +126,56 @@ def test_tf32_on_the_cpu_is_refused_before_the_start(
     outcome = workplace.run_plan(write(workplace, run), "--gpu_ids", "1")
     assert outcome.status == 2
     assert "learning_rat' = 1: unknown key; did you mean 'learning_rate'?" in outcome.err
+
+
+def test_runs_of_a_cluster_have_gpus_in_their_checks(
+    workplace: Workplace, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    run = finetuning(model, alg__training_args__tf32=True)
+    plan = write(workplace, run, gpu_ids_pool=[0], executor="slurm")
+    assert "needs SLURM's sbatch" in workplace.run_plan(plan).err
+    plan = write(workplace, run, executor="slurm")
+    assert "the CPU has no TensorFloat-32" in workplace.run_plan(plan).err
+
+
+def judged(device: str) -> dict[str, Any]:
+    return {"id": "learned_reward", "args": {"model_name": "no/body", "label_ix": 0,
+                                             "device": device}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu_ids", "message"),
+    [
+        ("cuda", [], "= 'cuda': the run has no GPU"),
+        ("cuda:1", [1], "= 'cuda:1': the run has 1 GPU, and sees those of its 'gpu_ids' alone"),
+        ("cuda:2", [1, 0], "= 'cuda:2': the run has 2 GPUs"),
+        ("gpu:0", [1], "= 'gpu:0': is no device"),
+        ("cuda:1", [1, 0], None),
+        ("cuda", [1], None),
+        ("cpu", [], None),
+    ],
+)
+@pytest.mark.parametrize("is_part", [False, True])
+def test_a_judges_device_must_be_one_of_the_run(
+    workplace: Workplace, model: Path, two_gpus: list[str], is_part: bool,
+    device: str, gpu_ids: list[int], message: str | None,
+) -> None:  # fmt: skip
+    """Whether the judge is a metric or a part of the reward; the last problem is of another key."""
+    more: dict[str, Any] = {"train_evaluation__metrics": [judged(device)]}
+    key = "train_evaluation.metrics[0].args.device"
+    if is_part:
+        parts = {"id": "weighted_sum", "args": {"rewards": [{"id": LETTERS}, judged(device)]}}
+        more, key = {"reward_fn": parts}, "reward_fn.args.rewards[1].args.device"
+    wrong = {"datapool__id": "jsonl", "datapool__args": {"path": str(model)}}
+    run = reinforcement(model, gpu_ids=gpu_ids, **more, **wrong)
+    run.pop("reward_fn.id" if is_part else "", None)
+    outcome = workplace.run_plan(write(workplace, run))
+    assert outcome.status == 2
+    if message is None:
+        assert ".args.device'" not in outcome.err
+    else:
+        assert f"'{key}' {message}" in outcome.err
 
 
 def test_the_trainer_takes_one_gpu_though_it_sees_two(

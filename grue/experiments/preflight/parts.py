@@ -19,6 +19,7 @@ from grue.experiments.preflight.models import KnownModel, of_stage
 from grue.metrics.config import MetricConfig
 from grue.rewards.config import RewardConfig
 from grue.runs.config import TextConfig
+from grue.scorers.options import ScorerArgs
 from grue.tasks.task import Split
 
 _JUDGED_BY = {
@@ -34,6 +35,7 @@ def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
     config = run.config
     assert isinstance(config, TextConfig)
     for key, part in parts(config):
+        yield from _of_devices(run, key, part)
         if made_later(run, key):
             yield from _of_judge(run, key, part, answers)
             continue
@@ -136,6 +138,39 @@ def _splits_read_by(key: str, config: TextConfig) -> tuple[Split, ...]:
     assert isinstance(config, FinetuneConfig)
     left_out = ("train",) if config.no_eval_on_train_set else ()
     return tuple(split for split in config.splits if split not in left_out)
+
+
+def _of_devices(run: Run, key: str, part: MetricConfig | RewardConfig) -> Iterator[Problem]:
+    """Yield the problem of a scoring model, of the part or of one in it, on a device of others."""
+    import torch
+
+    seen = min(len(run.config.gpu_ids), 1) if run.num_ranks > 1 else len(run.config.gpu_ids)
+    for name, text in _devices(key, part):
+        try:
+            device = torch.device(text)
+        except RuntimeError:
+            yield Problem("is no device; write 'cpu' or 'cuda:0', or leave it out", name, text)
+            continue
+        if device.type == "cuda" and (device.index or 0) >= seen:
+            has = f"{seen} GPU{'s' if seen > 1 else ''}" if seen else "no GPU"
+            yield Problem(
+                f"the run has {has}, and sees those of its 'gpu_ids' alone, counted from 0; leave "
+                "it out for the run's own device, or give the run more",
+                name,
+                text,
+            )
+
+
+def _devices(key: str, part: Any) -> Iterator[tuple[str, str]]:
+    """Yield the given devices of scoring models, with their keys."""
+    own = part.own_keys()
+    if isinstance(own, ScorerArgs) and own.device is not None:
+        yield f"{key}.args.device", own.device
+    for name in type(own).model_fields:
+        value = getattr(own, name)
+        for position, inner in enumerate(value if isinstance(value, list | tuple) else ()):
+            if isinstance(inner, RewardConfig):
+                yield from _devices(f"{key}.args.{name}[{position}]", inner)
 
 
 def _of_references(
