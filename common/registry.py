@@ -16,8 +16,12 @@ _MISSING: Any = object()
 
 
 def suggestion(name: str, known: list[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for a name close to a known one, otherwise ""."""
-    close = difflib.get_close_matches(name, known, n=1)
+    """Return ``"; did you mean 'x'?"`` for a name close to a known one, otherwise "".
+
+    So is the only known name that a name begins.
+    """
+    begun = [other for other in known if name and other.startswith(name)]
+    close = begun if len(begun) == 1 else difflib.get_close_matches(name, known, n=1)
     return _did_you_mean(close[0]) if close else ""
 
 

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path in _draw(given):
             print(path)
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 

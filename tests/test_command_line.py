@@ -129,6 +129,7 @@ def test_a_bare_assignment_is_an_override_and_the_value_of_a_flag_is_not(
             "error: plan.json: a plan needs its flag; write --plan_config_path",
         ),
         (["--seed", "3"], "error: --seed: write --set seeds=[3]\n"),
+        (["--plan", "p"], "error: --plan: unknown flag; did you mean '--plan_config_path'?\n"),
         (["lr=.5"], "'lr' = '.5': expected a number; write 0.5\n"),
         (["lr=1", "--set", "lr=2"], "error: --set lr: given twice; keep one of them\n"),
         (

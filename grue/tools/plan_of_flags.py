@@ -37,7 +37,10 @@ def model_type(args: argparse.Namespace) -> str:
         config = AutoConfig.from_pretrained(args.model)
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        raise UserError(f"--model {args.model}: cannot be read: {reason}") from None
+        raise UserError(
+            f"--model {args.model}: cannot be read ({reason}); give a folder in Hugging Face "
+            "layout, or a hub id where there is a network"
+        ) from None
     return "seq2seq" if config.is_encoder_decoder else "causal"
 
 

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for query, response in _samples(args):
             print(LINE, query, response.replace("\n", _NEWLINE), sep="\n", flush=True)
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, BrokenPipeError):
         sys.stderr.close()  # a reader that has gone is no error

@@ -109,7 +109,7 @@ def test_encoder_decoders_are_known_by_themselves(
         (finetune, ["--algorithm", "gpro"], "invalid choice: 'gpro'"),
         (finetune, ["--steps", "0"], "argument --steps: '0': expected an integer of at least 1"),
         (finetune, ["--model", "no/such", "--data", "d", "--reward", "length"],
-         "--model no/such: cannot be read"),
+         "; give a folder in Hugging Face layout, or a hub id where there is a network"),
         (finetune, ["--model", "m", "--data", "d", "--reward", "{", "--model_type", "causal"],
          "--reward {: "),
     ],

@@ -124,7 +124,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["--model", "MODEL", "--batch_size", "0"], "'0': expected an integer of at least 1"),
     (["--model", "MODEL", "--num_samples", "1.5"], r"'1\.5': expected an integer of at least 0"),
     (["--model", "MODEL", "--text", "x"], "--max_new_tokens: needed for a model folder"),
-    (["--model", "MODEL", "--plan", "no.json"], "^--plan no.json: no such file$"),
+    (["--model", "MODEL", "--plan", "no.json"], "^error: --plan no.json: no such file$"),
     (["--model", "MODEL", "--max_new_tokens", "3"], "--text, --datapool or --plan: needed"),
     (["--model", "MODEL", "--max_new_tokens", "3", "--datapool", '{"id": "imbd"}'],
      "--datapool: 'id' = 'imbd': unknown task; did you mean 'imdb'"),
@@ -141,6 +141,7 @@ def test_bad_input_gets_one_message(
     given = [str(model) if argument == "MODEL" else argument for argument in arguments]
     assert sample.main(given) == 2
     error = capsys.readouterr().err
+    assert error.startswith("error: ")
     assert re.search(message, error), error
 
 

@@ -10,7 +10,7 @@ def complaint(capsys, *arguments) -> str:
     """What is said about arguments that end with exit status 2."""
     assert main([str(argument) for argument in arguments]) == 2
     printed = capsys.readouterr()
-    assert printed.out == ""
+    assert printed.out == "" and printed.err.startswith("error: ")
     return printed.err
 
 
