@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import logging
 import os
 import resource
@@ -15,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ import torch
 from common.config.run import RunConfig
 from common.errors import UserError
 from common.experiment import Context, Experiment
+from tests.hanging import hang_in_c
 
 
 class HostileConfig(RunConfig):
@@ -216,13 +216,6 @@ def _swallowing(context: Context) -> float:
             time.sleep(600)
         except BaseException:
             continue
-
-
-def hang_in_c() -> NoReturn:
-    """Waits in a function of C for ever, which lets nothing else of Python run."""
-    lock = ctypes.create_string_buffer(64)
-    while True:
-        ctypes.PyDLL(None).pthread_mutex_lock(lock)
 
 
 def _in_c(context: Context) -> float:

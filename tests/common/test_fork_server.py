@@ -73,13 +73,18 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def server_of(worker: WorkerProcess) -> psutil.Process:
+    """The process that has made the worker."""
+    return psutil.Process(psutil.Process(worker.process.pid).ppid())
+
+
 def test_a_worker_has_loaded_torch_and_its_own_session_and_gpus(server: ForkServer) -> None:
     worker = WorkerProcess((), 1, server)
     process = psutil.Process(worker.process.pid)
     maps = Path(f"/proc/{process.pid}/maps").read_text()
     assert "libtorch" in maps
     assert os.getsid(process.pid) == process.pid
-    assert process.ppid() == server._process.pid
+    assert server_of(worker).ppid() == server._guard.pid
     worker.close()
     assert not psutil.pid_exists(process.pid)
 
@@ -104,11 +109,12 @@ def test_signals_to_all_processes_of_a_job_end_neither_workers_nor_their_server(
     server: ForkServer, number: signal.Signals
 ) -> None:
     first = WorkerProcess((), 1, server)
-    for pid in (first.process.pid, server._process.pid):
+    for pid in (first.process.pid, server_of(first).pid, server._guard.pid):
         os.kill(pid, number)
     assert not first.is_gone_within(0.3)
     second = WorkerProcess((), 1, server)
-    assert psutil.Process(second.process.pid).ppid() == server._process.pid
+    assert server_of(second) == server_of(first)
+    assert server_of(second).ppid() == server._guard.pid
     for worker in (first, second):
         worker.close()
 
@@ -136,12 +142,13 @@ def test_a_worker_works_where_the_runner_is_not_where_the_server_was_started(
 def test_another_environment_needs_a_server_of_its_own(server: ForkServer) -> None:
     assert server.start(environment(threads=2)) is None
     worker = WorkerProcess((), 2, server)
-    process = psutil.Process(worker.process.pid)
-    own_server = process.ppid()
-    assert own_server != server._process.pid
-    assert "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text()
+    own_server = server_of(worker)
+    guard = own_server.ppid()
+    assert guard != server._guard.pid
+    assert "libtorch" not in Path(f"/proc/{worker.process.pid}/maps").read_text()
     worker.close()
-    assert not psutil.pid_exists(own_server)
+    assert not own_server.is_running()
+    assert not psutil.pid_exists(guard)
 
 
 def test_all_workers_of_another_environment_are_from_one_server(
@@ -197,7 +204,7 @@ def test_without_its_server_the_status_of_a_worker_is_unknown_and_others_are_sta
     first.close()
     second = WorkerProcess((), 1, server)
     assert second._own_server is not None
-    assert psutil.Process(second.process.pid).ppid() == second._own_server._process.pid
+    assert server_of(second).ppid() == second._own_server._guard.pid
     second.close()
 
 
@@ -205,13 +212,13 @@ def test_a_closed_server_has_no_time_to_take_its_runner_for_gone_and_end_the_wor
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = ForkServer(environment(), [])
-    kill, is_heard = server._process.kill, []
+    end, is_heard = server._guard.communicate, []
 
-    def note_and_kill() -> None:
+    def note_and_end(said: bytes) -> None:
         is_heard.append(server._socket.fileno() >= 0)
-        kill()
+        end(said)
 
-    monkeypatch.setattr(server._process, "kill", note_and_kill)
+    monkeypatch.setattr(server._guard, "communicate", note_and_end)
     server.close()
     assert is_heard == [True]
 
@@ -245,23 +252,61 @@ def test_modules_that_start_threads_or_fail_leave_no_server(
     server.close()
 
 
-def test_all_ends_with_the_runner(tmp_path: Path) -> None:
-    program = """
-import os, signal
-from common.run.folder import RunFolder, read_json_lines
+_HANGING = """
+import subprocess, sys
+from common.runner.scheduling import worker
+from tests.hanging import hang_in_c
+
+def main():
+    sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
+    child = subprocess.Popen(sleeping, start_new_session=True, stdout=subprocess.DEVNULL)
+    print(child.pid, flush=True)
+    hang_in_c()
+
+worker.main = main
+"""
+_RUNNER = """
+import os, psutil, signal
 from common.runner.scheduling.fork_server import ForkServer
 from common.runner.scheduling.worker_process import WorkerProcess, worker_environment
-server = ForkServer(worker_environment((), 1), [])
-workers = [WorkerProcess((), 1, server) for _ in range(2)]
-print(server._process.pid, *[worker.process.pid for worker in workers], flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
+worker = WorkerProcess((), 1, ForkServer(worker_environment((), 1), ["hanging_worker"]))
+server = psutil.Process(worker.process.pid).parent()
+own = psutil.Process().children()
+print(worker.process.pid, server.pid, *[child.pid for child in own], end=" ", flush=True)
+print(int(worker.output.readline()), flush=True)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=PROJECT
-    )
-    pids = [int(pid) for pid in done.stdout.split()]
-    assert len(pids) == 3, done.stderr
-    until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+_KILL_OWN = "for child in own: child.kill()"
+_KILL_SERVER = "server.kill(); server.wait()"
+_END = "os.kill(os.getpid(), signal.SIGKILL)"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param((_END,), id="killed"),
+        pytest.param((_KILL_OWN, _END), id="as_ray_ends_its_worker"),
+        pytest.param((_KILL_SERVER, _END), id="after_its_server"),
+    ],
+)
+def test_a_worker_that_hangs_in_c_ends_with_the_runner_and_all_that_it_has_started(
+    tmp_path: Path, how: Sequence[str]
+) -> None:
+    (tmp_path / "hanging_worker.py").write_text(_HANGING)
+    said = tmp_path / "said"
+    with said.open("w") as file:
+        subprocess.run(
+            [sys.executable, "-c", "\n".join([_RUNNER, *how])],
+            stdout=file,  # no pipe: its end would be the end of all
+            stderr=file,
+            env={**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{tmp_path}"},
+        )
+    pids = [int(pid) for pid in said.read_text().split()]
+    assert len(pids) > 3
+    left = psutil.wait_procs(map(psutil.Process, filter(psutil.pid_exists, pids)), timeout=20)[1]
+    going_on = [process.pid for process in left if process.status() != psutil.STATUS_ZOMBIE]
+    for process in left:
+        process.kill()
+    assert going_on == []
 
 
 def test_runs_are_the_same_in_workers_from_a_server_and_in_this_process(

@@ -156,8 +156,8 @@ def test_nothing_outlives_a_program_that_is_killed(
     process = workplace.start(acting(workplace, act, **scheduling))
     wait_for_file(workplace, "begun")
     others = psutil.Process(process.pid).children(recursive=True)
-    # The work; and, of a run in a worker, the server of processes and the worker that it made.
-    assert len(others) == (3 if scheduling else 1)
+    # The work; and, of a run in a worker, that, the server that made it, and the server's guard.
+    assert len(others) == (4 if scheduling else 1)
     process.kill()
     process.communicate()
     left = psutil.wait_procs(others, timeout=20)[1]

@@ -157,10 +157,9 @@ class OneRankArgs(MarkerArgs):
 
 
 def _program() -> int:
-    """The process that makes the plan: the worker's parent, or that of a server of workers."""
-    parent = psutil.Process(os.getppid())
-    is_server = any("fork_server_process" in word for word in parent.cmdline())
-    return parent.ppid() if is_server else parent.pid
+    """The process that makes the plan: the worker's parent, or above its server of workers."""
+    parents = psutil.Process().parents()
+    return next(one.pid for one in parents if "fork_server" not in " ".join(one.cmdline()))
 
 
 class OneRank(Reward[OneRankArgs]):

@@ -62,12 +62,12 @@ class ForkServer:
         self._environment = dict(environment)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen(
+            self._guard = subprocess.Popen(
                 [
-                    sys.executable, "-m", "common.runner.scheduling.fork_server_process",
+                    sys.executable, "-m", "common.runner.scheduling.fork_server_guard",
                     str(theirs.fileno()), *modules,
                 ],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 env=self._environment,
                 pass_fds=[theirs.fileno()],
@@ -114,8 +114,7 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server; its workers go on."""
-        self._process.kill()
-        self._process.wait()
+        self._guard.communicate(b"\n")
         self._socket.close()  # a server that still lives would take its user for gone
 
 

@@ -1,8 +1,8 @@
 """Fork server: loads what workers need once, then makes each worker as a copy of itself.
 
-`common.runner.scheduling.fork_server` starts it. A copy of a process with several threads, or with
-an open GPU, would not work: the server opens no GPU, runs no user code, and ends if a library has
-started a thread. When the runner's end of its socket closes, it ends too, after its workers.
+`common.runner.scheduling.fork_server_guard` makes it. A copy of a process with several threads, or
+with an open GPU, would not work: the server opens no GPU, runs no user code, and ends if a library
+has started a thread. When the runner's end of its socket closes, it ends too, after its workers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import select
 import selectors
 import signal
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.machine.devices import VISIBLE
-from common.process.stopping import OF_CLUSTERS
 from common.process.subprocess_cleanup import children_of, kill, leave_after
 from common.runner.scheduling import worker
 
@@ -157,23 +155,15 @@ def _is_single_threaded() -> bool:
     return len(list(Path("/proc/self/task").iterdir())) == 1
 
 
-def main() -> None:
-    """Serve the runner at the other end of a socket; be a worker in the copies.
+def main(descriptor: int, modules: Sequence[str]) -> None:
+    """Load the modules, and serve the runner at the other end of a socket; be a worker in copies.
 
-    The command line has the socket's descriptor and the modules to load.
+    ``descriptor`` is the socket's.
     """
-    descriptor, *modules = sys.argv[1:]
-    # Some clusters send them to all processes of a job.
-    for number in (signal.SIGINT, signal.SIGTERM, *OF_CLUSTERS):
-        signal.signal(number, signal.SIG_IGN)
     try:
         for module in modules:
             importlib.import_module(module)
     except Exception:  # a worker will say it, with its run
         return
-    if _is_single_threaded() and _Server(socket.socket(fileno=int(descriptor))).serve():
+    if _is_single_threaded() and _Server(socket.socket(fileno=descriptor)).serve():
         leave_after(worker.main)
-
-
-if __name__ == "__main__":
-    main()

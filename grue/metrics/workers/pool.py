@@ -1,7 +1,7 @@
 """Pool of worker processes: starts them, hands out chunks of pairs, collects scores.
 
 The workers are started when first needed and serve all metrics of this process. They end when it
-ends, however that happens, because their standard input ends.
+ends, however that happens.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "grue.metrics.workers.worker"],
+            [sys.executable, "-m", "grue.metrics.workers.worker", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={

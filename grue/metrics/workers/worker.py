@@ -1,7 +1,8 @@
 """Worker process: scores chunks of pairs from standard input for the process that started it.
 
 It reads ``(job, number, pairs)`` and writes ``(number, rows)``, both pickled; a job is the pickled
-class and args of a metric. It ends with its input, or at any error.
+class and args of a metric. It ends with its input, or at any error; on Linux also in the midst of a
+chunk, with the process that started it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import pickle
 import sys
 from typing import BinaryIO
 
+from common.process.kinship import end_with
 from grue.metrics.workers.pair import Scorer
 
 
@@ -35,7 +37,11 @@ def serve(source: BinaryIO, answers: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Serve on standard input and output; libraries' prints go to standard error."""
+    """Serve on standard input and output; libraries' prints go to standard error.
+
+    The command line has the number of the process that started this one.
+    """
+    end_with(int(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     serve(sys.stdin.buffer, answers)

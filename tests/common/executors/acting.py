@@ -13,7 +13,10 @@ from common import distributed
 from common.errors import Problem
 from common.experiment import Context, Experiment
 from tests import toy
-from tests.hostile import hang_in_c
+from tests.hanging import hang_in_c
+
+MARK = "acting"
+"""Name of a file in the folder of a run that does what its key says."""
 
 
 def _hang() -> None:
@@ -37,7 +40,7 @@ class ActingConfig(toy.ToyConfig):
     """Fits y = 2x, unless it does something else."""
 
     act: str = ""
-    """One of `ACTS`, done before the second epoch of every attempt."""
+    """One of `ACTS`, done before the second epoch of every attempt, once `MARK` is there."""
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
         """No problem: the ranks only meet."""
@@ -48,6 +51,7 @@ class ActingTrainer(toy.ToyTrainer):
     def batches(self) -> Iterable[Tensor]:
         assert isinstance(self.config, ActingConfig)
         if self.epoch == 1:
+            (self.context.folder.path / MARK).touch()
             ACTS[self.config.act]()
         return super().batches()
 

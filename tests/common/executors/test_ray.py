@@ -16,6 +16,7 @@ import pytest
 
 from common.runner.scheduling.ray import on_node
 from common.runner.scheduling.task import Task, to_line
+from tests.common.executors.acting import MARK
 from tests.common.executors.contract import ACTING, ExecutorContract, small_disk
 from tests.common.executors.ray_site import PretendedCluster, needs_ray
 from tests.common.executors.site import Site, num_rows, outcome, results, wait_for
@@ -72,6 +73,15 @@ def start_slow(site: Site, **keys: Any) -> Program:
     runner = site.start(plan)
     wait_for(lambda: any(num_rows(run) >= 2 for run in site.runs("slow").values()))
     return runner
+
+
+def start_acting(site: Site, **keys: Any) -> tuple[Program, psutil.Process]:
+    """Starts a program, and returns the process of its run once that does what its keys say."""
+    acting = toy(experiment_name="run", **keys)
+    plan = site.write_plan("acting", experiment=ACTING, configurations=[acting])
+    runner = site.start(plan)
+    wait_for(lambda: any((run.path / MARK).exists() for run in site.runs("acting").values()))
+    return runner, process_of(site, "acting")
 
 
 def process_of(site: Site, plan: str) -> psutil.Process:
@@ -165,7 +175,7 @@ class TestOnACluster:
     def test_a_lost_ray_worker_is_a_lost_attempt(self, site: Site, undisturbed: Any) -> None:
         runner = start_slow(site)
         process = process_of(site, "slow")
-        _, worker, *_ = process.parents()  # the first one is the server that has made it
+        _server, _guard, worker, *_ = process.parents()
         assert "ray" in worker.name()
         worker.kill()
         done = outcome(runner)
@@ -175,30 +185,18 @@ class TestOnACluster:
         assert (status["status"], status["attempt"], status["lost"]) == ("done", 2, 1)
         assert results(site.runs("slow")["slow"]) == undisturbed
 
-    def test_no_process_is_left_when_the_runner_is_killed(self, site: Site) -> None:
-        runner = start_slow(site)
-        process = process_of(site, "slow")
+    @pytest.mark.parametrize("keys", [_SLOW, {"act": "hang in C"}], ids=["works", "hangs_in_c"])
+    def test_no_process_is_left_when_the_runner_is_killed(
+        self, site: Site, keys: dict[str, Any]
+    ) -> None:
+        runner, process = start_acting(site, **keys)
         runner.kill()
         runner.communicate()
         wait_for(lambda: is_gone(process))
-        assert "done" not in {status["status"] for status in site.statuses("slow").values()}
-
-    def test_a_run_that_hangs_in_c_does_not_outlive_a_killed_runner(self, site: Site) -> None:
-        hanging = toy(experiment_name="hanging", act="hang in C")
-        plan = site.write_plan("in_c", experiment=ACTING, configurations=[hanging])
-        runner = site.start(plan)
-        wait_for(lambda: any(num_rows(run) >= 1 for run in site.runs("in_c").values()))
-        process = process_of(site, "in_c")
-        runner.kill()
-        runner.communicate()
-        wait_for(lambda: is_gone(process))
+        assert site.statuses("acting")["run"]["status"] != "done"
 
     def test_a_second_ctrl_c_leaves_no_process(self, site: Site) -> None:
-        hanging = toy(experiment_name="hanging", act="hang")
-        plan = site.write_plan("hanging", experiment=ACTING, configurations=[hanging])
-        runner = site.start(plan)
-        wait_for(lambda: any(num_rows(run) >= 1 for run in site.runs("hanging").values()))
-        process = process_of(site, "hanging")
+        runner, process = start_acting(site, act="hang")
         runner.send_signal(signal.SIGINT)
         time.sleep(2)
         assert runner.poll() is None
@@ -208,7 +206,7 @@ class TestOnACluster:
         assert time.monotonic() - asked_at < 10
         assert (stopped.status, "Traceback" in stopped.err) == (130, False)
         wait_for(lambda: is_gone(process))
-        status = site.statuses("hanging")["hanging"]
+        status = site.statuses("acting")["run"]
         assert (status["status"], status["reason"]) == ("interrupted", "stopped at once")
         assert status["lost"] == 0
 

@@ -6,6 +6,7 @@ import itertools
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from common.errors import UserError
 from grue.metrics import reference_metric as pairwise
 from grue.metrics.workers import pool
+from tests.conftest import PROJECT
 from tests.grue.metrics.parts import CAT, make, needs_wordnet, texts
 
 METRICS: list[tuple[str, dict[str, Any]]] = [
@@ -160,11 +162,24 @@ def test_workers_follow_the_threads_of_the_run() -> None:
     assert pool.score(type(make("chrf")), make("chrf").args, [("a", ("b",))] * 99, None) is None
 
 
-def test_workers_end_with_the_process_that_started_them() -> None:
+_PROGRAM = """
+import os, pathlib, pickle, signal, sys, time
+from grue.metrics.workers import pool
+from tests.hanging import HangingMetric
+worker = pool._Worker()
+for marker in sys.argv[1:]:
+    worker.ask(pickle.dumps((HangingMetric, marker)), (0, []))
+    while not pathlib.Path(marker).exists():
+        time.sleep(0.02)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("markers", [[], ["hangs"]], ids=["idle", "hangs_in_c"])
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path, markers: list[str]) -> None:
     """The call returns when the worker, too, has closed its standard error."""
-    program = (
-        "import os, signal; from grue.metrics.workers import pool; "
-        "pool._Worker(); os.kill(os.getpid(), signal.SIGKILL)"
+    words = [str(tmp_path / marker) for marker in markers]
+    ended = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, *words], capture_output=True, cwd=PROJECT, timeout=60
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
-    assert ended.returncode == -signal.SIGKILL
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
