@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,7 @@ print(int(worker.output.readline()), flush=True)
 """
 _KILL_OWN = "for child in own: child.kill()"
 _KILL_SERVER = "server.kill(); server.wait()"
+_STOP_SERVER = "server.suspend()"
 _END = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
@@ -286,6 +288,9 @@ _END = "os.kill(os.getpid(), signal.SIGKILL)"
         pytest.param((_END,), id="killed"),
         pytest.param((_KILL_OWN, _END), id="as_ray_ends_its_worker"),
         pytest.param((_KILL_SERVER, _END), id="after_its_server"),
+        pytest.param(
+            (_STOP_SERVER, _END), id="while_its_server_stands_still", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_worker_that_hangs_in_c_ends_with_the_runner_and_all_that_it_has_started(
@@ -302,11 +307,18 @@ def test_a_worker_that_hangs_in_c_ends_with_the_runner_and_all_that_it_has_start
         )
     pids = [int(pid) for pid in said.read_text().split()]
     assert len(pids) > 3
-    left = psutil.wait_procs(map(psutil.Process, filter(psutil.pid_exists, pids)), timeout=20)[1]
-    going_on = [process.pid for process in left if process.status() != psutil.STATUS_ZOMBIE]
-    for process in left:
-        process.kill()
-    assert going_on == []
+    try:
+        until(lambda: not any(map(is_alive, pids)))
+    finally:
+        for pid in filter(is_alive, pids):
+            os.kill(pid, signal.SIGKILL)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process goes on; of one that has ended nobody may have asked how."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def test_runs_are_the_same_in_workers_from_a_server_and_in_this_process(
