@@ -125,7 +125,9 @@ def test_outputs_do_not_depend_on_how_often_is_looked(
     settings = DRAWN.model_copy(update=changes)
     prompts = own.encode(["the cat", "a dog runs in the park and", "numbers 1 2", ""], 20) * 3
     draws = uniforms(Occasion.SAMPLE, 0, range(len(prompts)), 3, settings.max_new_tokens or 0)
-    endless = own.sample(prompts, draws, settings.model_copy(update={"ignore_eos": True}))
+    endless = own.sample(
+        prompts, draws, settings.model_copy(update={"ignore_eos": True, "max_new_tokens": 12})
+    )
     seen = Counter(token for found in endless for output in found for token in output[3:])
     own.ids = replace(own.ids, end=seen.most_common(1)[0][0])  # outputs end here and there
     each_token = own.masked_sample(prompts, draws, settings)
