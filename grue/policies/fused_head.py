@@ -25,9 +25,6 @@ from grue.models.precision import exactly
 from grue.models.products import with_rows
 from grue.policies.vocabulary_blocks import Head, Inputs
 
-_FAR = 1e30
-"""Number taken from logits of masked tokens in search of the largest one."""
-
 
 class Statistics(NamedTuple):
     """Log-probabilities, entropies and KL that losses read, before M tokens."""
@@ -73,10 +70,12 @@ class FusedDistributions:
         check_shape("tokens", tokens, policy.states.shape[:1])
         self._inputs = Inputs.of(
             policy, tokens, allowed, reference,
-            needs_gradients=torch.is_grad_enabled() and any(part.requires_grad for part in policy),
+            needs_gradients=any(map(_needs_gradient, policy)),
         )  # fmt: skip
+        # Before logits are kept, whose blocks would break the memory that the last one has left.
+        room = torch.empty_like(policy.weight) if _needs_gradient(policy.weight) else None
         self._found = _found(self._inputs)
-        self.statistics = Statistics(*_Linked.apply(*policy, self._inputs, self._found))
+        self.statistics = Statistics(*_Linked.apply(*policy, self._inputs, self._found, room))
         """[M] each; gradients flow."""
         self.unmasked_log_probs = self._found.unmasked_log_probs[: len(tokens), 0]
         """[M] log-probabilities of the tokens by the policy without its mask, as constants."""
@@ -91,6 +90,10 @@ class FusedDistributions:
         return torch.stack(parts).sum()
 
 
+def _needs_gradient(part: Tensor) -> bool:
+    return torch.is_grad_enabled() and part.requires_grad
+
+
 class _Normalizer:
     """Largest logit so far, and the sum of e^(logit - maximum)."""
 
@@ -101,18 +104,15 @@ class _Normalizer:
         self.total = torch.zeros_like(self.maximum)
         """[M, 1]"""
 
-    def shifted(self, logits: Tensor, allowed: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def shifted(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits [M, W] less the largest one so far, and [M, 1] the change of that.
 
-        The largest one is that of ``allowed`` tokens; others are not above it in what is returned.
         The change is that of logits that had been shifted before, so it is not positive.
         """
-        counted = logits if allowed is None else (allowed - 1).mul_(_FAR).add_(logits)
-        maximum = torch.maximum(self.maximum, counted.amax(-1, keepdim=True))
+        maximum = torch.maximum(self.maximum, logits.amax(-1, keepdim=True))
         change = self.maximum - maximum
         self.maximum, self.total = maximum, self.total * change.exp()
-        shifted = logits - maximum
-        return shifted if allowed is None else shifted.clamp_(max=0), change
+        return logits - maximum, change
 
     def add(self, logits: Tensor) -> None:
         """Add those of logits [M, W]."""
@@ -167,16 +167,13 @@ def _found(inputs: Inputs) -> _Found:
     own = own_logit = squares = products = of_ratios = own_ratio = torch.zeros_like(policy.total)
     for block in inputs.blocks():
         # 1. Logits z relative to the maximum, and all sums so far relative to it.
-        allowed = block.allowed()
-        logits, change = policy.shifted(block.logits, allowed)
+        logits, change = policy.shifted(block.logits)
         shrink = change.exp()
         own = block.of_tokens(logits, own + change)
         exps = block.without_tokens(logits.exp())
-        if allowed is not None:
-            exps *= allowed
-            own = own + (block.of_tokens(allowed, torch.ones_like(own)) - 1) * _FAR
-            own_logit = block.of_tokens(block.logits, own_logit)
-            unmasked.add(block.logits)
+        if block.whole is not None:
+            own_logit = block.of_tokens(block.whole, own_logit)
+            unmasked.add(block.whole)
         # 2. The sums of e^z z and of e^2z.
         products = shrink * products + change * policy.total + vecdot(exps, logits)[:, None]
         squares = shrink.square() * squares + vecdot(exps, exps)[:, None]
@@ -217,11 +214,7 @@ def _gradients(inputs: Inputs, found: _Found, slopes: Slopes) -> Iterator[tuple[
     )
     for block in inputs.blocks():
         log_probs = found.policy.log_probs(block.logits)
-        allowed = block.allowed()
-        if allowed is None:
-            gradient = log_probs.exp()
-        else:
-            gradient = log_probs.clamp_(max=0).exp().mul_(allowed)
+        gradient = log_probs.exp()
         factor = torch.zeros_like(found.log_probs)
         if of_log_probs is not None:
             factor = -of_log_probs
@@ -240,10 +233,17 @@ class _Linked(torch.autograd.Function):
     """Statistics as functions of the policy's states and output layer."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, inputs: Inputs, found: _Found) -> Any:
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        weight: Tensor,
+        inputs: Inputs,
+        found: _Found,
+        room: Tensor | None,
+    ) -> Any:
         """Return the statistics [M] that are found already."""
         ctx.set_materialize_grads(False)
-        ctx.inputs, ctx.found, ctx.num_tokens = inputs, found, len(states)
+        ctx.inputs, ctx.found, ctx.num_tokens, ctx.room = inputs, found, len(states), room
         known = found.log_probs, found.entropy, found.kl
         return tuple(None if each is None else each[: len(states), 0].clone() for each in known)
 
@@ -255,7 +255,10 @@ class _Linked(torch.autograd.Function):
         product = partial(products.product, by_onednn=head.is_by_onednn)
         needs_states, needs_weight, *_ = ctx.needs_input_grad
         of_states = torch.zeros_like(states) if needs_states else None
-        of_weight = torch.empty_like(weight) if needs_weight else None
+        of_weight = None
+        if needs_weight:
+            of_weight = torch.empty_like(weight) if ctx.room is None else ctx.room
+            ctx.room = None
         for where, gradient in _gradients(ctx.inputs, ctx.found, Slopes(*slopes)):
             with exactly(states.device):
                 if of_states is not None:
@@ -263,4 +266,5 @@ class _Linked(torch.autograd.Function):
                 if of_weight is not None:
                     of_weight[where] = product(gradient.T, states.T)
         ctx.inputs.kept.clear()  # which would otherwise live as long as the graph
-        return None if of_states is None else of_states[: ctx.num_tokens], of_weight, None, None
+        of_tokens = None if of_states is None else of_states[: ctx.num_tokens]
+        return of_tokens, of_weight, None, None, None

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from grue.models.precision import exactly
 from grue.models.products import is_by_onednn, product, rounded_up, with_rows
-from grue.policies.mask_ops import BITS, unpacked_as
+from grue.policies.mask_ops import BITS, penalties
 
 _CPU_ENTRIES, _ENTRIES = 2**19, 2**25
 """Number of logits of a block: on a CPU as many as its cache holds."""
 _LEAST_WIDTH = 256
 """Smallest width of a block."""
-_KEPT_SHARE = 0.45
+_KEPT_SHARE = 0.65
 """Largest memory of logits that are kept for the backward pass, as a share of the output layer's;
 more are computed again."""
 
@@ -61,21 +61,16 @@ class Block(NamedTuple):
 
     where: slice
     logits: Tensor
-    """[M, W] of the policy."""
+    """[M, W] of the policy within its mask; of a masked token, one that does not count."""
     ref_logits: Tensor | None
     """[M, W] of the reference."""
-    bits: Tensor | None
-    """[M, ceil(W / 8)] packed mask of the policy; None allows all tokens."""
+    whole: Tensor | None
+    """[M, W] of the policy without its mask; None where there is none, and of blocks that are
+    kept."""
     place: Tensor
     """[M, 1] index of each drawn token in the block, or any index if it is elsewhere."""
     has_token: Tensor
     """[M, 1] whether the drawn token is in the block."""
-
-    def allowed(self) -> Tensor | None:
-        """Return [M, W] 1 at allowed tokens and 0 at others; None allows all."""
-        if self.bits is None:
-            return None
-        return unpacked_as(self.bits, self.logits.shape[-1], self.logits.dtype)
 
     def of_tokens(self, values: Tensor, otherwise: Tensor) -> Tensor:
         """Return [M, 1] the drawn tokens' ``values`` [M, W], or ``otherwise`` [M, 1] elsewhere."""
@@ -132,7 +127,7 @@ class Inputs:
         keeps = self.needs_gradients and num_tokens < _KEPT_SHARE * width
         for block in self._computed():
             if keeps:
-                self.kept.append(block)
+                self.kept.append(block._replace(whole=None))
             yield block
 
     def _computed(self) -> Iterator[Block]:
@@ -144,9 +139,10 @@ class Inputs:
             with exactly(device):
                 logits = self.policy.logits(where)
                 ref_logits = None if self.reference is None else self.reference.logits(where)
-            bits = None
+            whole = None
             if self.allowed is not None:
-                bits = self.allowed[:, start // BITS : -(-where.stop // BITS)]
+                whole, bits = logits, self.allowed[:, start // BITS : -(-where.stop // BITS)]
+                logits = whole + penalties(bits, whole.shape[-1], whole.dtype)
             place = self.tokens - start
             has_token = (place >= 0) & (self.tokens < where.stop)
-            yield Block(where, logits, ref_logits, bits, place.clamp(0, width - 1), has_token)
+            yield Block(where, logits, ref_logits, whole, place.clamp(0, width - 1), has_token)

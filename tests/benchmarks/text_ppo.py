@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.process.freed_memory import keep_freed_memory
 from grue.algorithms import find
 from grue.algorithms.any_alg import BUILT_IN
 from grue.metrics.metric import NoArgs
@@ -80,6 +81,7 @@ class Iteration:
         precision: str = "no",
         kl: Mapping[str, Any] | None = None,
     ) -> None:
+        keep_freed_memory()  # as each process of a run
         kind = find(name)
         masked, plain = name == "nlpo", name not in _OF_PPO
         args = {"batch_size": sizes.minibatch, "n_epochs": sizes.epochs}

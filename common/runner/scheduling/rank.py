@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.experiment import Context
+from common.process.freed_memory import keep_freed_memory
 from common.process.when_loaded import when_loaded
 from common.registry import import_part
 from common.run.folder import RunFolder
@@ -57,7 +58,7 @@ def take_part(
 
 
 def begin_computing(seed: int, threads: int) -> None:
-    """Set torch's threads, and seed all global generators.
+    """Set torch's threads and what becomes of freed memory, and seed all global generators.
 
     Random draws while a run's parts are made are therefore the same in each attempt. NumPy and
     torch are set once they are loaded: a run that needs neither saves their seconds and memory.
@@ -77,4 +78,5 @@ def _begin_torch(seed: int, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    keep_freed_memory()
     seed_torch(seed)
