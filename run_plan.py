@@ -21,8 +21,10 @@ if __name__ == "__main__":  # before anything is said, loaded, or opened
     supervise(_tell)
     outlive_readers()
 
-# Before torch is loaded: threads that spin while they wait stall every neighbour.
+# Before torch is loaded: threads that spin while they wait stall every neighbour, and those that
+# sleep at once wake up too late for the next operation of a small model.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import argparse
 import sys

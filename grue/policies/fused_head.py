@@ -10,6 +10,7 @@ Axis letters: M tokens, H width of the states, V vocabulary, W width of a block.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -124,6 +125,19 @@ class _Normalizer:
         return (logits - self.maximum).sub_(self.total.log())
 
 
+def _exps(logits: Tensor, *, masked: bool) -> Tensor:
+    """Return e^logits of logits up to 0.
+
+    Those of masked tokens would be computed ten times as slowly as others, as all that float32 has
+    no normal numbers for. They are set to zero.
+    """
+    if not masked:
+        return logits.exp()
+    tiny = torch.finfo(logits.dtype).tiny
+    exps = logits.clamp(min=math.log(2 * tiny)).exp_()
+    return torch.nn.functional.threshold(exps, 4 * tiny, 0.0, inplace=True)
+
+
 @torch.no_grad()
 def log_probs_of(policy: Head, tokens: Tensor) -> Tensor:
     """Return [M] log-probabilities of tokens [M], in nats, as constants.
@@ -170,7 +184,7 @@ def _found(inputs: Inputs) -> _Found:
         logits, change = policy.shifted(block.logits)
         shrink = change.exp()
         own = block.of_tokens(logits, own + change)
-        exps = block.without_tokens(logits.exp())
+        exps = block.without_tokens(_exps(logits, masked=block.whole is not None))
         if block.whole is not None:
             own_logit = block.of_tokens(block.whole, own_logit)
             unmasked.add(block.whole)
@@ -214,7 +228,7 @@ def _gradients(inputs: Inputs, found: _Found, slopes: Slopes) -> Iterator[tuple[
     )
     for block in inputs.blocks():
         log_probs = found.policy.log_probs(block.logits)
-        gradient = log_probs.exp()
+        gradient = _exps(log_probs, masked=inputs.allowed is not None)
         factor = torch.zeros_like(found.log_probs)
         if of_log_probs is not None:
             factor = -of_log_probs

@@ -60,7 +60,7 @@ def _last_of_buckets(logits: Tensor, probabilities: Tensor, top_p: float) -> Ten
     On a CPU this takes a fraction of the time of sorting the vocabulary.
     """
     # The bits of numbers from zero on are in the order of the numbers.
-    bucket = (probabilities.view(torch.int32) >> _DROPPED_BITS).clamp_(min=0).numpy()
+    bucket = probabilities.numpy().view(np.uint32) >> _DROPPED_BITS
     limits = []
     for values, places, masses in zip(logits.numpy(), bucket, probabilities.numpy(), strict=True):
         # 1. The mass of each bucket and the more probable ones.

@@ -10,7 +10,8 @@ import platform
 import subprocess
 import sys
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as run_plan.py sets it
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as run_plan.py sets them
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 ALL = (
     "controlled_mlp", "vectorized", "log_linear", "training_steps", "plan_reading", "many_runs",

@@ -97,9 +97,12 @@ def _forked(server: ForkServer | None, environment: Mapping[str, str]) -> Forked
 
 
 def worker_environment(gpu_ids: Sequence[int], threads: int) -> dict[str, str]:
-    """Return the worker's environment: its GPUs and threads; idle threads sleep."""
+    """Return the worker's environment: its GPUs and threads; idle threads sleep soon."""
     return {
-        "OMP_WAIT_POLICY": "passive",  # spinning threads stall every neighbour on a busy machine
+        # Spinning threads stall every neighbour on a busy machine. Half a millisecond of it spans
+        # the gap to the next operation; without it, small models train half as fast.
+        "OMP_WAIT_POLICY": "passive",
+        "GOMP_SPINCOUNT": "10000",
         **os.environ,
         VISIBLE: names_of(gpu_ids),
         "OMP_NUM_THREADS": str(threads),
