@@ -293,7 +293,7 @@ def with_few_texts(plan: Path, workplace: Workplace) -> Path:
     return copy
 
 
-QUICK = ("dates", "digits", "reward_model", "text")
+QUICK = ("dates", "digits", "text")
 """Quickstart plans of each kind that take some seconds."""
 
 

@@ -194,7 +194,8 @@ def test_a_run_with_both_switches_off_is_one_of_plain_ppo(
     ]
 
 
-@pytest.mark.parametrize("algorithm", ["ppo_kl", pytest.param("nlpo", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["ppo_kl", "nlpo"])
 def test_runs_with_both_switches_learn(
     workplace: Workplace, tokenizer: PreTrainedTokenizerFast, algorithm: str
 ) -> None:

@@ -552,6 +552,7 @@ def test_means_of_earlier_rewards_are_baselines_too(advantage: str) -> None:
     assert (fresh.step(3) - own.step(3)).norm() > 1e-4
 
 
+@pytest.mark.slow
 def test_all_raise_the_reward(
     workplace: Workplace, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
 ) -> None:

@@ -98,7 +98,7 @@ def test_an_inherited_option_leaves_where_a_key_in_its_objects_is_given(tmp_path
         ({"alg": {**BASE["alg"], "args": {**BASE["alg"]["args"], "n_epoch": 1}}},
          "'alg.args.n_epoch' = 1: unknown key; did you mean 'n_epochs'?"),
         ({"reward_fn": {"id": "increasing_numbers", "args": {"min_tokens": 5, "min": 1}}},
-         "'reward_fn.args.min' = 1: unknown key; known: min_tokens"),
+         "'reward_fn.args.min' = 1: unknown key; did you mean 'min_tokens'?"),
     ],
 )  # fmt: skip
 def test_a_setting_that_no_algorithm_knows_is_refused_once(
