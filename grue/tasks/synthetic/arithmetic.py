@@ -23,6 +23,9 @@ from grue.tasks.task import TASKS, Sample, Split, Task
 
 Operation = Literal["+", "-", "*"]
 Digits = Annotated[int, Field(ge=1, le=15)]
+Question = tuple[int, Operation, int]
+"""First operand, operation and second operand."""
+Part = Annotated[float, Field(ge=0, le=1)]
 
 _COMPUTE: Mapping[Operation, Callable[[int, int], int]] = {
     "+": operator.add,
@@ -45,6 +48,10 @@ class ArithmeticArgs(ChatArgs):
     shares: Annotated[tuple[PositiveFloat, ...], Strict(False)] = ()
     """Share of each level, up to a common factor: ``[9, 1]`` makes nine easy problems for a hard
     one; empty for equal shares."""
+    guessed: Annotated[tuple[Part, ...], Strict(False), LATER] = ()
+    """Share of each level's problems of the training split whose reference is that of another
+    problem of the level; empty for none. What a model learns of these is to guess: of problems of
+    three digits it then has one in a thousand right, whatever it could do before."""
     operations: Annotated[tuple[Operation, ...], Strict(False), Field(min_length=1)] = ("+",)
     """Operations, of which each problem has one at random; differences are never negative."""
     working: bool = False
@@ -61,11 +68,12 @@ class ArithmeticArgs(ChatArgs):
     """Seed of the problems."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the problem of shares of other levels."""
+        """Yield the problems of shares of other levels."""
         yield from super().problems()
-        if self.shares and len(self.shares) != len(self.digits):
-            yield Problem(f"has {len(self.shares)} entries for the {len(self.digits)} levels of "
-                          "'digits'; give one for each", "shares", list(self.shares))  # fmt: skip
+        for key, given in (("shares", self.shares), ("guessed", self.guessed)):
+            if given and len(given) != len(self.digits):
+                yield Problem(f"has {len(given)} entries for the {len(self.digits)} levels of "
+                              "'digits'; give one for each", key, list(given))  # fmt: skip
 
 
 @TASKS.register("arithmetic")
@@ -79,36 +87,47 @@ class Arithmetic(Task[ArithmeticArgs]):
         args = self.args
         count = args.num_samples if split == "train" else max(args.num_samples // 4, 1)
         draw = random.Random(f"{args.seed} {split}")
-        levels = list(_levels(args, count))
-        draw.shuffle(levels)
-        return args.in_form(
-            [self._sample(f"{split}_{i}", split, level, draw) for i, level in enumerate(levels)]
-        )
+        others = random.Random(f"{args.seed} {split} others")
+        kinds = list(_kinds(args, count, split))
+        draw.shuffle(kinds)
+        made = []
+        for i, (digits, guessed) in enumerate(kinds):
+            asked = _problem(args, split, digits, draw)
+            answered = _problem(args, split, digits, others) if guessed else asked
+            made.append(self._sample(f"{split}_{i}", digits, asked, answered))
+        return args.in_form(made)
 
-    def _sample(self, name: str, split: Split, digits: int, draw: random.Random) -> Sample:
+    def _sample(self, name: str, digits: int, asked: Question, answered: Question) -> Sample:
         args = self.args
-        first, operation, second = _problem(args, split, digits, draw)
-        steps = list(_steps(first, operation, second))
-        result = str(_COMPUTE[operation](first, second))
+        first, operation, second = asked
         return Sample(
             name,
             f"{args.prompt_prefix}{first}{operation}{second}{args.prompt_suffix}",
-            (args.reference_prefix + (", ".join(steps) if args.working else result),),
+            (args.reference_prefix + _answer(*answered, working=args.working),),
             {"difficulty": digits},
         )
 
 
-def _levels(args: ArithmeticArgs, count: int) -> Iterator[int]:
-    """Yield the level of each of ``count`` problems, in numbers as near the shares as can be."""
+def _kinds(args: ArithmeticArgs, count: int, split: Split) -> Iterator[tuple[int, bool]]:
+    """Yield the level of each of ``count`` problems, and whether its reference is another's.
+
+    Numbers are as near the shares as can be.
+    """
     shares = args.shares or (1.0,) * len(args.digits)
+    guessed = args.guessed if args.guessed and split == "train" else (0.0,) * len(args.digits)
     ends = [round(count * end / sum(shares)) for end in itertools.accumulate(shares)]
-    for digits, start, end in zip(args.digits, [0, *ends], ends, strict=False):
-        yield from itertools.repeat(digits, end - start)
+    for digits, part, start, end in zip(args.digits, guessed, [0, *ends], ends, strict=False):
+        num_guessed = round((end - start) * part)
+        yield from ((digits, i < num_guessed) for i in range(end - start))
 
 
-def _problem(
-    args: ArithmeticArgs, split: Split, digits: int, draw: random.Random
-) -> tuple[int, Operation, int]:
+def _answer(first: int, operation: Operation, second: int, *, working: bool) -> str:
+    if working:
+        return ", ".join(_steps(first, operation, second))
+    return str(_COMPUTE[operation](first, second))
+
+
+def _problem(args: ArithmeticArgs, split: Split, digits: int, draw: random.Random) -> Question:
     """Return the operands and the operation of a problem that belongs to the split."""
     least, most = (10 ** (digits - 1) if digits > 1 else 0), 10**digits - 1
     while True:

@@ -77,6 +77,20 @@ def test_shares_mix_the_levels_exactly() -> None:
         assert [sample.metadata["difficulty"] for sample in made] != sorted(levels.elements())
 
 
+def test_guessed_references_are_those_of_other_problems_and_all_else_is_as_without() -> None:
+    levels = {"num_samples": 1000, "digits": [2, 3], "reference_prefix": " "}
+    plain = samples("arithmetic", **levels)
+    made = samples("arithmetic", guessed=[0, 0.5], **levels)
+    assert [(one.prompt, one.metadata) for one in made] == [(o.prompt, o.metadata) for o in plain]
+    others = [one for one, right in zip(made, plain, strict=True) if one != right]
+    assert 245 <= len(others) <= 250  # one of a thousand guesses is right
+    assert {one.metadata["difficulty"] for one in others} == {3}
+    assert all(100 <= int(one.references[0]) <= 1998 for one in others)
+    assert len({one.references for one in others}) > 200
+    val = samples("arithmetic", "val", guessed=[1, 1], **levels)
+    assert val == samples("arithmetic", "val", **levels)
+
+
 def test_seeds_differ_and_repeat() -> None:
     assert samples("arithmetic", seed=1) == samples("arithmetic", seed=1) != samples("arithmetic")
 
@@ -89,7 +103,8 @@ def test_text_stands_around_a_problem() -> None:
     assert apart.references == (f" {plain.references[0]}",)
 
 
-def test_shares_of_other_levels_are_refused() -> None:
-    args = {"digits": [1, 2], "shares": [1.0]}
+@pytest.mark.parametrize("key", ["shares", "guessed"])
+def test_shares_of_other_levels_are_refused(key: str) -> None:
+    args = {"digits": [1, 2], key: [1.0]}
     _, problems = resolve(TaskConfig, {"id": "arithmetic", "args": args})
-    assert "'args.shares' = [1.0]: has 1 entries for the 2 levels" in str(problems[0])
+    assert f"'args.{key}' = [1.0]: has 1 entries for the 2 levels" in str(problems[0])
