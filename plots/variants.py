@@ -84,12 +84,20 @@ def variants(runs: Sequence[Run], aside: frozenset[str] = frozenset()) -> list[V
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(json.dumps(_settings(run, aside), sort_keys=True), []).append(run)
-    titles = _differences([_settings(group[0], aside) for group in groups.values()])
+        groups.setdefault(kind(run.config, aside), []).append(run)
+    titles = _differences([_settings(group[0].config, aside) for group in groups.values()])
     return [
         Variant(title, _by_method(group))
         for title, group in zip(titles, groups.values(), strict=True)
     ]
+
+
+def kind(config: Mapping[str, Any], aside: frozenset[str] = frozenset()) -> str:
+    """Return what the configurations of runs share that differ in seeds and names alone.
+
+    They may also differ in the keys ``aside``.
+    """
+    return json.dumps(_settings(config, aside), sort_keys=True)
 
 
 def named_groups(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
@@ -191,9 +199,9 @@ def _shown(value: Any) -> str:
     return _SPELLED.get(name, name)
 
 
-def _settings(run: Run, aside: frozenset[str]) -> dict[str, Any]:
+def _settings(config: Mapping[str, Any], aside: frozenset[str]) -> dict[str, Any]:
     """Return the keys that the runs of a variant agree on; a missing key counts as None."""
-    return _flat(run.config, WITHIN_VARIANT | aside)
+    return _flat(config, WITHIN_VARIANT | aside)
 
 
 def _flat(config: Mapping[str, Any], left_out: set[str]) -> dict[str, Any]:

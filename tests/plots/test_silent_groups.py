@@ -105,10 +105,10 @@ def test_a_run_that_has_drawn_no_group_of_a_level_tells_no_share_of_it(tmp_path)
         assert table[table["level"] == 1]["n"].tolist() == [2] * 3
 
 
-def stage(folder: Path, labels: int, begins_with: str = "new") -> Path:
+def stage(folder: Path, labels: int, begins_with: str = "new", **config) -> Path:
     """A supervised run's folder."""
     rows = [{"epoch": 1, "step": 1, "loss": 1.0, "elapsed/labels": labels}]
-    return text_run(folder, rows, alg={"id": "supervised", "model_name": begins_with})
+    return text_run(folder, rows, alg={"id": "supervised", "model_name": begins_with}, **config)
 
 
 @pytest.mark.parametrize("was_at", ["{plan}", "/moved/from"])
@@ -127,6 +127,25 @@ def test_lines_tell_the_labels_of_stages_that_others_lack(tmp_path, was_at):
     (path,) = plots.draw(FIGURE, [make_index(tmp_path, [*stages, *runs])])
     labels = pd.read_csv(path).groupby("line")["labels"].unique().map(list).to_dict()
     assert labels == {"grpo": [0], "after_sft, 40 labels": [40]}
+
+
+def test_stages_of_other_seeds_are_shared_too(tmp_path):
+    made = []
+    for seed in (0, 1):
+        first = stage(tmp_path / f"pretrain-0000000{seed}", 1000, random_seed=seed)
+        then = stage(tmp_path / f"sft-0000000{seed}", 40, f"{first}/model", random_seed=seed)
+        made += [
+            run(tmp_path / f"{name}-0000000{seed}", [groups(10, of_3=(1, 0.0, 0.0))],
+                experiment_name=name, random_seed=seed,
+                alg={"id": "grpo", "policy": {"args": {"model_name": f"{before}/model"}}})
+            for name, before in (("grpo", first), ("after_sft", then))
+        ]  # fmt: skip
+    (path,) = plots.draw(FIGURE, [make_index(tmp_path, made)])
+    table = pd.read_csv(path)
+    assert table.groupby("line")["labels"].first().to_dict() == {
+        "grpo": 0,
+        "after_sft, 40 labels": 40,
+    }
 
 
 def test_without_levels_it_says_which_key_tells_them(tmp_path):
