@@ -62,5 +62,5 @@ def test_every_remedy_runs_shrunk_and_labels_are_told(workplace: Workplace) -> N
         run.config.experiment_name for run in load_plan(PLANS / "remedies.json", EXPERIMENTS).runs
     }
     stages = {"vocabulary", "pretrain", "easy", "labels_1", "labels_5"}
-    left_out = {"hint", "drop", "draw_until_balanced", "signs_positive_0.0", "difficulty_band"}
+    left_out = {"hint", "drop", "draw_until_balanced", "signs_positive_0.0"}
     assert {name.partition(",")[0] for name in labels.index} == names - stages - left_out
