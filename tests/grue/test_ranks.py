@@ -145,14 +145,15 @@ def test_training_by_two_processes_equals_that_by_one(
 
 
 def left_over() -> list[list[str]]:
-    """Commands of what runs have left: not Python's helpers, nor the tests' own server."""
+    """Commands of what runs have left: not Python's helpers, nor the tests' own servers."""
     children = psutil.Process().children()
     guards = [child for child in children if "fork_server_guard" in " ".join(child.cmdline())]
     workers = [worker for guard in guards for server in guard.children()
                for worker in server.children()]  # fmt: skip
     others = [child for child in children if child not in guards]
     commands = [process.cmdline() for process in workers + others]
-    return [words for words in commands if not any("multiprocessing." in word for word in words)]
+    helpers = ("multiprocessing.", "tests.programs")
+    return [words for words in commands if not any(name in " ".join(words) for name in helpers)]
 
 
 @pytest.mark.slow
