@@ -7,6 +7,7 @@ import os
 from common.process.console import outlive_readers
 from common.process.stopping import end_at_once
 from common.process.supervisor import replaced, supervise
+from common.process.threads import waiting_of
 
 
 def _tell(folder: str, code: int | None) -> None:
@@ -21,10 +22,7 @@ if __name__ == "__main__":  # before anything is said, loaded, or opened
     supervise(_tell)
     outlive_readers()
 
-# Before torch is loaded: threads that spin while they wait stall every neighbour, and those that
-# sleep at once wake up too late for the next operation of a small model.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+os.environ.update(waiting_of(os.environ))  # before torch is loaded
 
 import argparse
 import sys

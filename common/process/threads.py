@@ -1,10 +1,23 @@
-"""Number of threads that a process computes with."""
+"""Threads that a process computes with: their number, and how idle ones wait."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 _VARIABLE = "OMP_NUM_THREADS"
+_WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "10000"}
+"""Variables by which idle threads spin for half a millisecond, and then sleep."""
+
+
+def waiting_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return variables that make idle threads sleep soon; none if ``environment`` has one of them.
+
+    They count for a process that has yet to load torch. Threads that spin on and on stall every
+    neighbour on a busy machine. Those that sleep at once wake up too late for the next operation,
+    so that small models train half as fast.
+    """
+    return {} if _WAITING.keys() & environment else _WAITING
 
 
 def threads_of_each(processes: int, asked: int | None) -> int:

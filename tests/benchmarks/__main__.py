@@ -10,8 +10,9 @@ import platform
 import subprocess
 import sys
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as run_plan.py sets them
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+from common.process.threads import waiting_of
+
+os.environ.update(waiting_of(os.environ))  # as run_plan.py does
 
 ALL = (
     "controlled_mlp", "vectorized", "log_linear", "training_steps", "plan_reading", "many_runs",

@@ -133,6 +133,29 @@ def test_forbidden_token_has_no_probability() -> None:
     assert case.fused().statistics.log_probs[3] < -1e20
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_token_that_is_masked_everywhere_has_no_gradient_at_all(dtype: torch.dtype) -> None:
+    states = torch.full((M, H), 1e3, dtype=dtype)
+    weight = torch.zeros(V, H, dtype=dtype, requires_grad=True)
+    allowed = torch.arange(V).expand(M, V) != 5
+    tokens = torch.zeros(M, dtype=torch.long)
+    found = FusedDistributions(Head(states, weight), tokens, allowed=packed(allowed))
+    (1e3 * found.statistics.log_probs.sum()).backward()
+    assert weight.grad is not None
+    assert (weight.grad[5] == 0).all() and (weight.grad[6] != 0).all()
+
+
+def test_second_backward_pass_leaves_the_gradients_of_the_first() -> None:
+    policy = Case().policy
+    loss = FusedDistributions(policy, Case().tokens).statistics.log_probs.sum()
+    first = torch.autograd.grad(loss, [*policy], retain_graph=True)
+    kept = [each.clone() for each in first]
+    twice = torch.autograd.grad(loss, [*policy], torch.tensor(2.0, dtype=torch.float64))
+    for own, expected, other in zip(first, kept, twice, strict=True):
+        torch.testing.assert_close(own, expected)
+        torch.testing.assert_close(other, 2 * expected)
+
+
 def test_constant_layer_gets_no_gradient_and_constants_no_graph() -> None:
     case = Case()
     case.policy.weight.requires_grad_(False)

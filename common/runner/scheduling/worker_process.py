@@ -15,6 +15,7 @@ from typing import Any
 from common.machine.devices import VISIBLE, names_of
 from common.process.endings import how_it_ended
 from common.process.subprocess_cleanup import children_of, end
+from common.process.threads import waiting_of
 from common.runner.scheduling.fork_server import ForkedProcess, ForkServer
 from common.runner.scheduling.task import Task, to_line
 
@@ -99,10 +100,7 @@ def _forked(server: ForkServer | None, environment: Mapping[str, str]) -> Forked
 def worker_environment(gpu_ids: Sequence[int], threads: int) -> dict[str, str]:
     """Return the worker's environment: its GPUs and threads; idle threads sleep soon."""
     return {
-        # Spinning threads stall every neighbour on a busy machine. Half a millisecond of it spans
-        # the gap to the next operation; without it, small models train half as fast.
-        "OMP_WAIT_POLICY": "passive",
-        "GOMP_SPINCOUNT": "10000",
+        **waiting_of(os.environ),
         **os.environ,
         VISIBLE: names_of(gpu_ids),
         "OMP_NUM_THREADS": str(threads),
