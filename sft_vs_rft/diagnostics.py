@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from sft_vs_rft import objectives
 from sft_vs_rft.config import CHANGED, OTHERS, ControlledConfig
 from sft_vs_rft.methods import Predictions
-
-_CHUNK = 4096
 
 
 def couples_inputs(model: nn.Module) -> bool:
@@ -23,45 +21,6 @@ def couples_inputs(model: nn.Module) -> bool:
     return normalises or any(
         isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in model.modules()
     )
-
-
-def norm(tensors: Iterable[Tensor | None]) -> Tensor:
-    """Return the L2 norm, a scalar, of all numbers in ``tensors``; None counts as zeros.
-
-    It is exact up to rounding. All tensors are on one device. The cost is the number of operations
-    on a GPU, and copies of large tensors to float64 on a CPU.
-    """
-    given = [tensor for tensor in tensors if tensor is not None]
-    if given[0].device.type != "cpu":
-        return _norm_in_few_operations(given)
-    parts = torch.cat([_shortened(each.reshape(-1)) for each in given])
-    of_all: Tensor = torch.linalg.vector_norm(parts)
-    return of_all
-
-
-def _norm_in_few_operations(tensors: list[Tensor]) -> Tensor:
-    """Return `norm` in float64, for any number of tensors."""
-    of_each = torch._foreach_norm(tensors, 2, torch.float64)
-    of_all: Tensor = torch.linalg.vector_norm(torch.stack(of_each))
-    return of_all.to(tensors[0].dtype)
-
-
-def norms(vectors: Tensor) -> Tensor:
-    """Return [...] the L2 norms of the vectors [..., P], each exact up to rounding."""
-    lengths: Tensor = torch.linalg.vector_norm(_shortened(vectors), dim=-1)
-    return lengths
-
-
-def _shortened(vectors: Tensor) -> Tensor:
-    """Return [..., n] the norms of chunks of ``vectors`` [..., P].
-
-    One float32 sum over millions of squares loses digits; the norm of the chunks' norms does not.
-    """
-    whole = vectors.shape[-1] // _CHUNK * _CHUNK
-    if not whole:
-        return vectors
-    chunks = vectors[..., :whole].unflatten(-1, (-1, _CHUNK))
-    return torch.cat([torch.linalg.vector_norm(chunks, dim=-1), vectors[..., whole:]], dim=-1)
 
 
 def gradient_norms(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from common.training.norms import total_norm
 from common.training.optimizers import SGD, Adam
 from common.training.shuffle import pass_over_loader, shuffled
 from common.training.trainer import Trainer
@@ -20,7 +21,6 @@ from sft_vs_rft.diagnostics import (
     couples_inputs,
     gradient_norms,
     measured_per_input,
-    norm,
     part_means,
 )
 from sft_vs_rft.methods import METHODS, Predictions, drawn_labels, joined, label_noise
@@ -157,7 +157,9 @@ class ControlledTrainer(Trainer[Batch]):
         with torch.no_grad():
             report = self._measure_predictions(passes, len(batch.changed))
             if self.config.diagnostics:
-                report |= gradient_norms(norm(self.params), norm(self._gradients()), added)
+                report |= gradient_norms(
+                    total_norm(self.params), total_norm(self._gradients()), added
+                )
         self.optimizer.step()
         size = float(batch.num_inputs)
         return report, {"train loss": size, "train accuracy": size}
@@ -174,7 +176,7 @@ class ControlledTrainer(Trainer[Batch]):
             taken.append(self._gradients())
             self.model.zero_grad(set_to_none=True)
             if self.measures_parts:
-                added[name] = norm(taken[-1]), len(part) / batch.num_inputs
+                added[name] = total_norm(taken[-1]), len(part) / batch.num_inputs
         for param, first, *more in zip(self.params, *taken, strict=True):
             param.grad = first
             for other in more:
@@ -190,20 +192,20 @@ class ControlledTrainer(Trainer[Batch]):
         if not len(batch.changed) or not self.measures_parts:
             loss.backward()
             if self.measures_parts:
-                added[OTHERS] = norm(self._gradients()), 1.0
+                added[OTHERS] = total_norm(self._gradients()), 1.0
             return [made], added
         of_changed = self._loss(made.objective[: len(batch.changed)], batch.num_inputs)
         gradient: Sequence[Tensor | None] = torch.autograd.grad(
             of_changed, self.params, retain_graph=True, allow_unused=True
         )
         share = len(batch.changed) / batch.num_inputs
-        added[CHANGED] = norm(gradient), share
+        added[CHANGED] = total_norm(gradient), share
         loss.backward()
         if len(batch.others):
             for param, own in zip(self.params, gradient, strict=True):
                 if own is not None and param.grad is not None:  # as `_step_in_parts` has it
                     own.sub_(param.grad)  # what the others add, but for its sign
-            added[OTHERS] = norm(gradient), 1 - share
+            added[OTHERS] = total_norm(gradient), 1 - share
         return [made], added
 
     def _gradients(self) -> list[Tensor | None]:

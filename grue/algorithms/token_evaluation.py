@@ -100,7 +100,7 @@ class LogitsEvaluation(TokenEvaluation):
 
     def _log_probs_without_mask(self) -> Tensor:
         """Return [M] log-probabilities of the tokens by the policy without its mask."""
-        if self._policy.mask is None:
+        if self._policy.allowed is None:
             return self.log_probs
         return TokenDistribution(self._policy.logits).log_prob(self.batch.tokens)
 

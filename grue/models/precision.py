@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from common import distributed
+from common.training.clipping import step_clipped
+from common.training.norms import total_norm
 from grue.models.config import MixedPrecision
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -60,10 +62,11 @@ class MixedPrecisionStepper:
         if self._scaler is not None:
             self._scaler.unscale_(optimizer)
         limit = torch.inf if max_grad_norm is None else max_grad_norm
-        norm = nn.utils.clip_grad_norm_(parameters, limit)
+        norm = total_norm(parameter.grad for parameter in parameters)
         if self._scaler is None:
-            optimizer.step()
+            step_clipped(optimizer, parameters, norm, limit)
         else:
+            nn.utils.clip_grads_with_norm_(parameters, limit, norm)
             self._scaler.step(optimizer)
             self._scaler.update()
             left_out = ~norm.isfinite()

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from grue.policies.mask_ops import masked
+from grue.policies.mask_ops import masked, unpacked
 
 _IMPOSSIBLE = -1000.0
 """Log-probability below which a probability is zero, in float64 too."""
@@ -27,18 +27,21 @@ class TokenDistribution:
     The normaliser over the vocabulary is computed once; gradients flow.
     """
 
-    def __init__(self, logits: Tensor, mask: Tensor | None = None) -> None:
-        """Set logits [..., V] of the policy, -inf for forbidden tokens, and ``mask`` [..., V]."""
+    def __init__(self, logits: Tensor, allowed: Tensor | None = None) -> None:
+        """Set the logits and the mask of the policy.
+
+        Args:
+            logits: [..., V]; -inf for forbidden tokens.
+            allowed: [..., ceil(V / 8)] packed vocabulary mask; None allows all tokens.
+        """
         self.logits = logits
         """[..., V] logits without the mask."""
-        self.mask = mask
+        self.allowed = allowed
 
     @cached_property
     def log_probs(self) -> Tensor:
         """[..., V] log-probabilities in nats; -inf for masked tokens."""
-        logits = self.logits
-        if self.mask is not None:
-            logits = masked(logits, self.mask)
+        logits = self.logits if self.allowed is None else masked(self.logits, self.allowed)
         return logits.log_softmax(-1)
 
     def probs(self) -> Tensor:
@@ -63,14 +66,17 @@ class NotNormalized(TokenDistribution):
     probabilities that are normalised within the mask by these log-probabilities, which are not.
     """
 
-    mask: Tensor
+    allowed: Tensor
 
     @cached_property
     def log_probs(self) -> Tensor:
         """[..., V] log-probabilities in nats; the mask's probabilities sum to less than one."""
-        kept = torch.where(self.mask, self.logits.log_softmax(-1), -torch.inf)
+        kept = torch.where(self._mask(), self.logits.log_softmax(-1), -torch.inf)
         return kept.clamp(math.log(_TINY), math.log1p(-_TINY))
 
     def probs(self) -> Tensor:
         """Return [..., V] probabilities, which sum to one within the mask."""
-        return torch.where(self.mask, self.logits, -torch.inf).softmax(-1)
+        return torch.where(self._mask(), self.logits, -torch.inf).softmax(-1)
+
+    def _mask(self) -> Tensor:
+        return unpacked(self.allowed, self.logits.shape[-1])

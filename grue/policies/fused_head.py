@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -21,9 +20,8 @@ from torch.autograd.function import once_differentiable
 from torch.linalg import vecdot
 
 from common.training.shape_checks import check_shape
-from grue.models import products
 from grue.models.precision import exactly
-from grue.models.products import with_rows
+from grue.models.products import product, with_rows, write_product
 from grue.policies.vocabulary_blocks import Head, Inputs
 
 
@@ -265,8 +263,8 @@ class _Linked(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *slopes: Tensor | None) -> Any:
         """Return the gradients in the states and in the weight."""
-        states, weight = head = ctx.inputs.policy
-        product = partial(products.product, by_onednn=head.is_by_onednn)
+        states, weight = ctx.inputs.policy
+        by_onednn = ctx.inputs.policy.is_by_onednn
         needs_states, needs_weight, *_ = ctx.needs_input_grad
         of_states = torch.zeros_like(states) if needs_states else None
         of_weight = None
@@ -276,9 +274,10 @@ class _Linked(torch.autograd.Function):
         for where, gradient in _gradients(ctx.inputs, ctx.found, Slopes(*slopes)):
             with exactly(states.device):
                 if of_states is not None:
-                    of_states += product(gradient, weight[where].to(states.dtype).T)
+                    of_block = weight[where].to(states.dtype)
+                    of_states += product(gradient, of_block.T, by_onednn=by_onednn)
                 if of_weight is not None:
-                    of_weight[where] = product(gradient.T, states.T)
+                    write_product(of_weight[where], gradient.T, states.T, by_onednn=by_onednn)
         ctx.inputs.kept.clear()  # which would otherwise live as long as the graph
         of_tokens = None if of_states is None else of_states[: ctx.num_tokens]
         return of_tokens, of_weight, None, None, None

@@ -142,7 +142,7 @@ class Inputs:
             whole = None
             if self.allowed is not None:
                 whole, bits = logits, self.allowed[:, start // BITS : -(-where.stop // BITS)]
-                logits = whole + penalties(bits, whole.shape[-1], whole.dtype)
+                logits = penalties(bits, whole.shape[-1], whole.dtype).add_(whole)
             place = self.tokens - start
             has_token = (place >= 0) & (self.tokens < where.stop)
             yield Block(where, logits, ref_logits, whole, place.clamp(0, width - 1), has_token)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from grue.policies.distribution import NotNormalized, TokenDistribution
-from grue.policies.mask_ops import top_k_mask, top_p_mask, unpacked
+from grue.policies.mask_ops import top_k_mask, top_p_mask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -63,8 +63,7 @@ class Mask:
 
     def distribution(self, logits: Tensor, allowed: Tensor) -> TokenDistribution:
         """Return the distribution of logits [..., V] within packed masks [..., ceil(V / 8)]."""
-        mask = unpacked(allowed, logits.shape[-1])
-        return (TokenDistribution if self.normalized else NotNormalized)(logits, mask)
+        return (TokenDistribution if self.normalized else NotNormalized)(logits, allowed)
 
     @torch.no_grad()
     def refresh(self, policy: PreTrainedModel) -> None:

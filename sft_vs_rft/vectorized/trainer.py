@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from common.training.epoch_means import NonFiniteError, check_finite
+from common.training.norms import norms
 from sft_vs_rft import objectives
 from sft_vs_rft.config import CHANGED, OTHERS
-from sft_vs_rft.diagnostics import gradient_norms, measured_per_input, norms
+from sft_vs_rft.diagnostics import gradient_norms, measured_per_input
 from sft_vs_rft.methods import METHODS, Predictions, drawn_labels
 from sft_vs_rft.trainer import LARGEST_PASS, ControlledTrainer
 from sft_vs_rft.vectorized.means import StackedMeans, StackedReport

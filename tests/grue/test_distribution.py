@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from grue.policies.distribution import NotNormalized, TokenDistribution
+from grue.policies.mask_ops import packed
 
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0])
-FIRST_TWO = torch.tensor([True, True, False, False])
+FIRST_TWO = packed(torch.tensor([True, True, False, False]))
 FLOAT64 = {"dtype": torch.float64}
 
 
@@ -27,7 +28,7 @@ def test_log_probabilities_and_entropy_have_the_published_values() -> None:
     near(within.log_probs[:2], [-0.31326, -1.31326])
     assert (within.log_probs[2:] == -torch.inf).all()
     near(within.entropy(), 0.58220)
-    near(TokenDistribution(LOGITS, FIRST_TWO | True).entropy(), 0.94754)
+    near(TokenDistribution(LOGITS, FIRST_TWO | 0b1111).entropy(), 0.94754)
     near(TokenDistribution(LOGITS).entropy(), 0.94754)
 
 

@@ -52,15 +52,19 @@ class Case:
         self.slopes = normal(3, M)
 
     def fused(self) -> FusedDistributions:
-        allowed = None if self.allowed is None else packed(self.allowed)
         return FusedDistributions(
-            self.policy, self.tokens, allowed=allowed, reference=self.reference
+            self.policy, self.tokens, allowed=self.bits, reference=self.reference
         )
+
+    @property
+    def bits(self) -> Tensor | None:
+        """The packed mask."""
+        return None if self.allowed is None else packed(self.allowed)
 
     def plain(self) -> tuple[Tensor, Statistics]:
         """The logits, and what follows from them."""
         logits = self.policy.states @ self.policy.weight.T
-        found = TokenDistribution(logits, self.allowed)
+        found = TokenDistribution(logits, self.bits)
         kl = None
         if self.reference is not None:
             kl = kl_full(logits, self.reference.states @ self.reference.weight.T)
@@ -122,7 +126,7 @@ def test_log_probs_without_the_mask_come_from_the_same_pass() -> None:
     found = case.fused()
     assert not found.unmasked_log_probs.requires_grad
     torch.testing.assert_close(found.unmasked_log_probs, expected, rtol=1e-12, atol=1e-12)
-    within = TokenDistribution(logits.detach(), case.allowed).log_prob(case.tokens)
+    within = TokenDistribution(logits.detach(), case.bits).log_prob(case.tokens)
     torch.testing.assert_close(found.statistics.log_probs, within, rtol=1e-12, atol=1e-12)
 
 

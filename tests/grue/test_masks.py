@@ -114,9 +114,9 @@ def test_masked_logits_are_minus_infinity_and_have_no_gradient(dtype: torch.dtyp
     logits[0, :5] = -torch.inf
     mask = torch.rand(3, 77, generator=draw) < 0.5
     expected = torch.where(mask, logits, -torch.inf)
-    assert torch.equal(masked(logits, mask), expected)
+    assert torch.equal(masked(logits, packed(mask)), expected)
     own, other = (logits.clone().requires_grad_() for _ in range(2))
-    masked(own, mask).logsumexp(-1).sum().backward()
+    masked(own, packed(mask)).logsumexp(-1).sum().backward()
     torch.where(mask, other, -torch.inf).logsumexp(-1).sum().backward()
     assert own.grad is not None
     torch.testing.assert_close(own.grad, other.grad)
@@ -130,8 +130,10 @@ def test_only_an_allowed_token_brings_in_what_is_not_finite(
     logits = torch.tensor([[value, 0, 1], [0, value, 1]], dtype=dtype)
     mask = torch.tensor([[False, True, True], [False, True, True]])
     expected = torch.tensor([[-torch.inf, 0, 1], [-torch.inf, value, 1]], dtype=dtype)
-    torch.testing.assert_close(masked(logits, mask), expected, equal_nan=True, rtol=0, atol=0)
-    torch.testing.assert_close(masked(logits[:1], mask[:1]), expected[:1], rtol=0, atol=0)
+    torch.testing.assert_close(
+        masked(logits, packed(mask)), expected, equal_nan=True, rtol=0, atol=0
+    )
+    torch.testing.assert_close(masked(logits[:1], packed(mask[:1])), expected[:1], rtol=0, atol=0)
 
 
 def test_packed_bits_do_not_depend_on_the_device() -> None:

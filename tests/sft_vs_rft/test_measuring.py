@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
 from common.experiment import Context
@@ -18,7 +17,6 @@ from common.run.folder import RunFolder, read_json_lines
 from common.training.shuffle import pass_over_loader, shuffled
 from common.training.trainer import Callback
 from sft_vs_rft.config import CHANGED, OTHERS, ControlledConfig
-from sft_vs_rft.diagnostics import norm
 from sft_vs_rft.experiment import ControlledExperiment
 from sft_vs_rft.trainer import Batch, ControlledTrainer
 from tests.conftest import TINY_DIGITS
@@ -148,42 +146,6 @@ class _Keep(Callback):
 
     def on_epoch_end(self, trainer: Any, metrics: dict[str, Any]) -> None:
         self.row = metrics
-
-
-class OnGpu(Tensor):
-    """Says that it is on a GPU."""
-
-    device = torch.device("cuda")  # type: ignore[assignment]
-
-
-class Operations(TorchDispatchMode):
-    """Counts them."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += 1
-        return func(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize("kind", [Tensor, OnGpu])
-def test_norm_keeps_its_digits_where_one_float32_sum_does_not(kind: type[Tensor]) -> None:
-    vector = torch.randn(3_000_001, generator=torch.Generator().manual_seed(0)) + 1
-    exact = vector.double().norm().item()
-    assert abs(vector.norm().item() / exact - 1) > 1e-5
-    rel = 1e-6 if kind is Tensor else 6e-8  # float64, rounded once
-    parts = [vector[:7], vector[7:4096].reshape(3, -1), vector[4096:], torch.empty(0)]
-    for tensors in ([vector], parts):
-        found = norm([tensor.as_subclass(kind) for tensor in tensors])
-        assert found.dtype == torch.float32
-        assert found.item() == pytest.approx(exact, rel=rel)
-
-
-def test_the_norm_of_many_tensors_on_a_gpu_is_a_matter_of_few_operations() -> None:
-    tensors = [torch.randn(3, 5).as_subclass(OnGpu) for _ in range(100)]
-    with Operations() as operations:
-        norm([None, *tensors])
-    assert operations.count < 6
 
 
 def test_a_part_without_inputs_is_left_out(tmp_path: Path) -> None:

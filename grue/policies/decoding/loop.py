@@ -158,11 +158,11 @@ class _Decoding:
         if self._shaped is not None:
             logits = self._shaped(logits, self._rows, self._tokens[:, :step])
         if self._mask is not None and self._record is not None:
-            allowed = self._mask.allowed(self._logits[-1]) & (logits > -torch.inf)
+            allowed = packed(self._mask.allowed(self._logits[-1]) & (logits > -torch.inf))
             logits = masked(logits, allowed)
             if filters is not None and filters.restrict:
-                allowed = remaining(logits, filters)
-            self._record[self._rows.outputs, step] = packed(allowed)
+                allowed = packed(remaining(logits, filters))
+            self._record[self._rows.outputs, step] = allowed
         return logits
 
     def drop_ended(self, step: int) -> bool:
