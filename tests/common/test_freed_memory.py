@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
 
 import pytest
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 
 _FREEING = """
 import ctypes, resource
@@ -34,22 +37,50 @@ keep_freed_memory()
 print(as_it_was, later())
 """
 
+_OPTIONS = {
+    "MALLOC_TRIM_THRESHOLD_": "1000000",
+    "MALLOC_MMAP_THRESHOLD_": "1000000",
+    "MALLOC_TOP_PAD_": "1000000",
+    "MALLOC_MMAP_MAX_": "1000",
+    "GLIBC_TUNABLES": "glibc.malloc.trim_threshold=1000000",
+}
+"""Variables with which a user has blocks given back."""
 
-def _faults(size: int) -> tuple[int, int]:
-    """Page faults of a step that takes and frees four blocks, as it was and with memory kept."""
+
+def _faults(size: int, **variables: str) -> tuple[int, int]:
+    """Page faults of a step that takes and frees four blocks, as it was and with memory kept.
+
+    ``variables`` are the user's own.
+    """
     code = _FREEING.format(size=size)
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    environment = {key: value for key, value in os.environ.items() if key not in _OPTIONS}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**environment, **variables},
+    )
     before, after = map(int, done.stdout.split())
     return before, after
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_freed_blocks_are_taken_again_without_page_faults() -> None:
     before, after = _faults(24 * 2**20)
     assert before > 10_000 and after < 100
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_very_large_blocks_are_given_back() -> None:
     before, after = _faults(40 * 2**20)
     assert before > 10_000 and after > 10_000
+
+
+@pytest.mark.parametrize("name", _OPTIONS)
+def test_users_own_options_stand(name: str) -> None:
+    before, after = _faults(24 * 2**20, **{name: _OPTIONS[name]})
+    assert before > 10_000 and after > 10_000
+
+
+def test_other_tunables_of_glibc_say_nothing_about_freed_memory() -> None:
+    _, after = _faults(24 * 2**20, GLIBC_TUNABLES="glibc.malloc.arena_max=2")
+    assert after < 100
