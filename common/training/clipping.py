@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -11,12 +9,12 @@ _EPSILON = 1e-6
 """Number that `torch.nn.utils.clip_grad_norm_` adds to a norm."""
 
 
-def step_clipped(
-    optimizer: torch.optim.Optimizer,
-    parameters: Sequence[nn.Parameter],
-    norm: Tensor,
-    limit: float,
-) -> None:
+def trained_by(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """Return the parameters of all groups of an optimiser."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def step_clipped(optimizer: torch.optim.Optimizer, norm: Tensor, limit: float) -> None:
     """Step by gradients whose norm [] is clipped to a limit.
 
     A fused step divides the gradients while it reads them, as it would by the scale of a float16
@@ -29,5 +27,5 @@ def step_clipped(
         finally:
             del optimizer.grad_scale  # type: ignore[attr-defined]
     else:
-        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        nn.utils.clip_grads_with_norm_(trained_by(optimizer), limit, norm)
         optimizer.step()

@@ -48,4 +48,7 @@ def _shortened(vectors: Tensor) -> Tensor:
     if not whole:
         return vectors
     chunks = vectors[..., :whole].unflatten(-1, (-1, _CHUNK))
-    return torch.cat([torch.linalg.vector_norm(chunks, dim=-1), vectors[..., whole:]], dim=-1)
+    lengths: Tensor = torch.linalg.vector_norm(chunks, dim=-1)
+    if whole == vectors.shape[-1]:
+        return lengths
+    return torch.cat([lengths, vectors[..., whole:]], dim=-1)

@@ -72,7 +72,7 @@ class Algorithm(ABC, Generic[ArgsT]):
 
     def step(self, max_grad_norm: float | None) -> torch.Tensor:
         """Step by the gradients, clipped to a norm; return the norm before clipping."""
-        return self.stepper.step(self.optimizer, self.actor_critic.parameters(), max_grad_norm)
+        return self.stepper.step(self.optimizer, max_grad_norm)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for checkpoints, without the weights."""

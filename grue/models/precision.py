@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from common import distributed
-from common.training.clipping import step_clipped
+from common.training.clipping import step_clipped, trained_by
 from common.training.norms import total_norm
 from grue.models.config import MixedPrecision
 
@@ -48,23 +47,19 @@ class MixedPrecisionStepper:
         """Add the loss's gradients to the accumulated ones."""
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
 
-    def step(
-        self,
-        optimizer: torch.optim.Optimizer,
-        parameters: Sequence[nn.Parameter],
-        max_grad_norm: float | None,
-    ) -> Tensor:
+    def step(self, optimizer: torch.optim.Optimizer, max_grad_norm: float | None) -> Tensor:
         """Step by the sum of all ranks' gradients, clipped; return the unclipped norm.
 
         The norm of a skipped step is not finite.
         """
+        parameters = trained_by(optimizer)
         distributed.all_reduce_gradients(parameters)
         if self._scaler is not None:
             self._scaler.unscale_(optimizer)
         limit = torch.inf if max_grad_norm is None else max_grad_norm
         norm = total_norm(parameter.grad for parameter in parameters)
         if self._scaler is None:
-            step_clipped(optimizer, parameters, norm, limit)
+            step_clipped(optimizer, norm, limit)
         else:
             nn.utils.clip_grads_with_norm_(parameters, limit, norm)
             self._scaler.step(optimizer)

@@ -35,7 +35,7 @@ from grue.texts import Texts
 from tests.benchmarks.text_models import random_gpt2
 from tests.benchmarks.timing import Process, Turns, in_turns, medians_of_processes
 
-_ROUNDS = 5
+_ROUNDS = 9
 _SAMPLES_PER_INPUT = 4
 """K of algorithms without a critic."""
 

@@ -62,7 +62,7 @@ def test_a_fused_step_clips_as_the_others_do(make: type[AdamW | SGD], limit: flo
                 generator = torch.Generator().manual_seed(step)
                 weight.grad = torch.randn(weight.shape, generator=generator)
             norm = total_norm(weight.grad for weight in weights)
-            step_clipped(optimizer, weights, norm, limit)
+            step_clipped(optimizer, norm, limit)
         found.append(torch.cat([weight.detach().flatten() for weight in weights]))
     torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
 
@@ -73,7 +73,7 @@ def test_after_a_step_that_failed_gradients_are_not_divided_again() -> None:
     optimizer = SGD([weight], lr=1.0, fused=True)
     broken = optimizer.register_step_pre_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        step_clipped(optimizer, [weight], torch.tensor(10.0), 1.0)
+        step_clipped(optimizer, torch.tensor(10.0), 1.0)
     broken.remove()
     optimizer.step()
     assert weight.tolist() == [0.0, 0.0]

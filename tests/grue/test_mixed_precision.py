@@ -74,13 +74,13 @@ def test_a_step_that_overflows_is_left_out_and_the_scale_halved() -> None:
     stepper = MixedPrecisionStepper("fp16", torch.device("cpu"))
     scale = 2.0**16
     stepper.backward((weight * torch.tensor([1e38, 1.0])).sum())
-    norm = stepper.step(optimizer, [weight], 1.0)
+    norm = stepper.step(optimizer, 1.0)
     assert not norm.isfinite()
     assert weight.tolist() == [1.0, 2.0]
     report = {"mixed_precision/loss_scale": scale / 2, "mixed_precision/skipped_steps": 1.0}
     assert stepper.report() == report
     stepper.backward(3 * weight[0] + 4 * weight[1])
-    assert stepper.step(optimizer, [weight], 1.0) == pytest.approx(5.0)  # not of scaled gradients
+    assert stepper.step(optimizer, 1.0) == pytest.approx(5.0)  # not of scaled gradients
     assert weight.tolist() == pytest.approx([0.9, 1.9], abs=0.01)
     assert stepper.report()["mixed_precision/skipped_steps"] == 0
 
