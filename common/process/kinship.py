@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import select
 import signal
 import sys
 
@@ -15,6 +17,25 @@ def end_with(parent: int) -> None:
     _control(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it has ended before
         os._exit(1)
+
+
+def end_after_writers(pipe: int) -> None:
+    """Make the kernel end this process 16 seconds after nobody can write to ``pipe`` any more.
+
+    That needs no other process, nor the interpreter, which a call of C may keep for ever. Nothing
+    may ever be written to the pipe. At its end the kernel sends a signal that nothing else uses;
+    its handler is C's ``alarm``, so that the signal's number is the number of seconds.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        libc.signal(signal.SIGSTKFLT, ctypes.cast(libc.alarm, ctypes.c_void_p))
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGSTKFLT)
+        fcntl.fcntl(pipe, fcntl.F_SETFL, os.O_ASYNC)
+        if select.select([pipe], [], [], 0)[0]:  # they have gone before
+            os._exit(1)
 
 
 def adopt_orphans() -> None:

@@ -296,22 +296,43 @@ _END = "os.kill(os.getpid(), signal.SIGKILL)"
 def test_a_worker_that_hangs_in_c_ends_with_the_runner_and_all_that_it_has_started(
     tmp_path: Path, how: Sequence[str]
 ) -> None:
-    (tmp_path / "hanging_worker.py").write_text(_HANGING)
-    said = tmp_path / "said"
-    with said.open("w") as file:
-        subprocess.run(
-            [sys.executable, "-c", "\n".join([_RUNNER, *how])],
-            stdout=file,  # no pipe: its end would be the end of all
-            stderr=file,
-            env={**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{tmp_path}"},
-        )
-    pids = [int(pid) for pid in said.read_text().split()]
-    assert len(pids) > 3
+    pids = killed_runner(tmp_path, *how)
     try:
         until(lambda: not any(map(is_alive, pids)))
     finally:
         for pid in filter(is_alive, pids):
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_in_c_ends_when_nobody_is_left_to_end_it(tmp_path: Path) -> None:
+    worker, *others = killed_runner(tmp_path, _STOP_SERVER, _KILL_OWN, "server.kill()", _END)
+    of_server = others[:-1]  # and what the worker has started
+    assert is_alive(worker)
+    try:
+        until(lambda: not any(map(is_alive, [worker, *of_server])))
+    finally:
+        for pid in filter(is_alive, [worker, *others]):
+            os.kill(pid, signal.SIGKILL)
+
+
+def killed_runner(folder: Path, *how: str) -> list[int]:
+    """The worker that hangs, its server and guard, and what it has started, as numbers.
+
+    Their runner ends by the lines of Python ``how``.
+    """
+    (folder / "hanging_worker.py").write_text(_HANGING)
+    said = folder / "said"
+    with said.open("w") as file:
+        subprocess.run(
+            [sys.executable, "-c", "\n".join([_RUNNER, *how])],
+            stdout=file,  # no pipe: its end would be the end of all
+            stderr=file,
+            env={**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{folder}"},
+        )
+    pids = [int(pid) for pid in said.read_text().split()]
+    assert len(pids) > 3
+    return pids
 
 
 def is_alive(pid: int) -> bool:

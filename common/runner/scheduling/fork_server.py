@@ -25,12 +25,19 @@ class ForkedProcess:
     """Process that a server has started, with the part of `subprocess.Popen` that workers need."""
 
     def __init__(
-        self, pid: int, stdin: IO[bytes], stdout: IO[bytes], report: socket.socket
+        self,
+        pid: int,
+        stdin: IO[bytes],
+        stdout: IO[bytes],
+        report: socket.socket,
+        lifeline: int,
     ) -> None:
+        """Take the process's pipes; it does not outlive ``lifeline``, an end of one, for long."""
         self.pid = pid
         self.stdin = stdin
         self.stdout = stdout
         self._report = report
+        self._lifeline = lifeline
         self._pidfd = os.pidfd_open(pid)
         self._has_ended = False
         self._code: int | None = None
@@ -51,6 +58,7 @@ class ForkedProcess:
             self._has_ended, self._code = True, _number(self._report)
             _let_reap(self._report)
             os.close(self._pidfd)
+            os.close(self._lifeline)
         return self._code
 
 
@@ -97,20 +105,22 @@ class ForkServer:
             return None
         # The server itself stays where the runner was at its start.
         request = os.fsencode(environment[VISIBLE]) + b"\0" + os.fsencode(Path.cwd())
-        (stdin, input_), (output, stdout) = os.pipe(), os.pipe()
+        (stdin, input_), (output, stdout), (watched, lifeline) = os.pipe(), os.pipe(), os.pipe()
         report, of_worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with suppress(OSError):  # the server has ended
-            socket.send_fds(self._socket, [request], [stdin, stdout, of_worker.fileno()])
+            descriptors = [stdin, stdout, watched, of_worker.fileno()]
+            socket.send_fds(self._socket, [request], descriptors)
         of_worker.close()
-        os.close(stdin)
-        os.close(stdout)
+        for theirs in (stdin, stdout, watched):
+            os.close(theirs)
         pid = _number(report)
         if pid is None:
             report.close()
-            os.close(input_)
-            os.close(output)
+            for own in (input_, output, lifeline):
+                os.close(own)
             return None
-        return ForkedProcess(pid, os.fdopen(input_, "wb"), os.fdopen(output, "rb"), report)
+        pipes = os.fdopen(input_, "wb"), os.fdopen(output, "rb")
+        return ForkedProcess(pid, *pipes, report, lifeline)
 
     def close(self) -> None:
         """End the server; its workers go on."""

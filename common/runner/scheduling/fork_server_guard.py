@@ -2,7 +2,8 @@
 
 The server ends its workers once the runner is gone, those too that hang; the guard does so if the
 server has been killed. So one of both is there if either is killed: Ray, for one, kills the
-processes that its worker has started before that ends, but not their own.
+processes that its worker has started before that ends, but not their own. If both are, the kernel
+ends the workers themselves, see `common.process.kinship.end_after_writers`.
 
 The guard loads nothing of weight, and makes the server as a copy of itself. Orphans among the
 workers and what they have started become its children. Its standard input ends with the runner, and

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.machine.devices import VISIBLE
+from common.process.kinship import end_after_writers
 from common.process.subprocess_cleanup import children_of, kill, leave_after
 from common.runner.scheduling import worker
 
@@ -54,7 +55,7 @@ class _Server:
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._runner:
-                    asked, descriptors, *_ = socket.recv_fds(self._runner, 65536, 3)
+                    asked, descriptors, *_ = socket.recv_fds(self._runner, 65536, 4)
                     if not asked:
                         self._end_workers()
                         return False
@@ -69,7 +70,7 @@ class _Server:
         """Make a worker; return true in the worker.
 
         ``asked`` has its GPUs and its working folder, ``descriptors`` are those of its input, its
-        output and its report.
+        output, its lifeline and its report.
         """
         begun, in_session = os.pipe()
         pid = os.fork()
@@ -82,9 +83,10 @@ class _Server:
         os.close(in_session)
         os.read(begun, 1)  # the runner hears of a worker that it can end by its session
         os.close(begun)
-        os.close(descriptors[0])
-        os.close(descriptors[1])
-        new = _Worker(pid, os.pidfd_open(pid), socket.socket(fileno=descriptors[2]))
+        *of_worker, report = descriptors
+        for descriptor in of_worker:
+            os.close(descriptor)
+        new = _Worker(pid, os.pidfd_open(pid), socket.socket(fileno=report))
         self._workers.append(new)
         self._selector.register(new.pidfd, selectors.EVENT_READ, new)
         self._say(new, pid)
@@ -97,10 +99,12 @@ class _Server:
             other.report.close()
             with suppress(OSError):
                 os.close(other.pidfd)
-        os.dup2(descriptors[0], 0)
-        os.dup2(descriptors[1], 1)
-        for descriptor in descriptors:
+        stdin, stdout, lifeline, report = descriptors
+        os.dup2(stdin, 0)
+        os.dup2(stdout, 1)
+        for descriptor in (stdin, stdout, report):
             os.close(descriptor)
+        end_after_writers(lifeline)
         gpus, _, folder = asked.partition(b"\0")
         os.environ[VISIBLE] = os.fsdecode(gpus)
         os.chdir(folder)
