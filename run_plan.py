@@ -41,14 +41,9 @@ from common.runner.cli_overrides import overrides_of
 from common.runner.command_line import EXAMPLE, parse_arguments
 from common.runner.config_dump import resolved_keys
 from common.runner.console_log import logging_to_console
-from common.runner.main import (
-    EXIT_FAILED,
-    Request,
-    look_at_machine,
-    run_plan,
-    tell_notices,
-)
+from common.runner.main import EXIT_FAILED, Request, run_plan
 from common.runner.pictures import Pictures
+from common.runner.preflight import look_at_machine, tell_notices
 from common.runner.status_report import status_report
 
 EXIT_REFUSED, EXIT_INTERRUPTED = 2, 130

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
-from common.config.executors import LocalKeys, SlurmKeys
-from common.custom.hooks import answers, asking
-from common.errors import ConfigError, Problem, UserError
+from common.config.executors import LocalKeys
+from common.errors import UserError
 from common.files.fsync import make_folder
 from common.files.temp_files import beside_path, remove_leftovers
-from common.key_paths import assign
-from common.machine.devices import gpus_hidden
-from common.plan import vectorize_notices as grouping
-from common.plan.custom_experiments import wrong_functions
-from common.plan.resources import gpus_of, gpus_on_cluster, slots_of
-from common.plan.run import Plan, Run
+from common.plan.resources import slots_of
+from common.plan.run import Plan
 from common.process.stopping import StopFlag, StoppedAtOnce
 from common.process.supervisor import Ended, working_on
 from common.process.threads import threads_of_each
-from common.registry import import_part
 from common.run.folder import PlanFolder, RunFolder
 from common.run.status import DONE
-from common.runner import memory_check, report
+from common.runner import report
 from common.runner.aftermath import tell_of_loss
-from common.runner.machine_check import gpus_are_used, packages_missing
 from common.runner.pictures import Pictures, draw_figures, write_report
 from common.runner.plan_runner import PlanRunner
+from common.runner.preflight import check
 from common.runner.progress import Display
-from common.runner.scheduling.executors import executor_of, problems_of_executor
+from common.runner.scheduling.executors import executor_of
 from common.runner.scheduling.fork_server import ForkServer
 from common.runner.scheduling.memory_room import MemoryRoom
 from common.runner.scheduling.warm_start import fork_server
 from common.runner.selection import Selection, put_aside, select
-from common.runner.source_changes import changes_told, source_changes
 
 log = logging.getLogger(__name__)
 
@@ -76,17 +67,18 @@ def run_plan(plan: Plan, request: Request, pictures: Pictures) -> int:
     """
     stop = StopFlag()
     selection = request.select(plan)
-    waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
+    waiting = selection.not_done
     asks_for_gpus = bool(plan.document.gpu_ids_pool or any(run.config.gpu_ids for run in waiting))
     _, _, threads = _room(plan, selection, use_gpus=asks_for_gpus)
     with fork_server(plan, waiting, threads) as server:
         # What replaces another process has been checked, and makes no runs on GPUs.
-        use_gpus = request.replaces is None and _check(plan, request, selection, waiting)
+        use_gpus = request.replaces is None and check(plan, selection, detach=request.detach)
         folder = str(plan.folder.path.absolute())
         _make_writable(plan.folder)
         with stop.listening(), working_on(folder):
             try:
-                return _make_runs(plan, request, use_gpus, server, stop, pictures)
+                runner = _make_runs(plan, request, use_gpus, server, stop)
+                return _tell_end(runner, pictures)
             except StoppedAtOnce:
                 log.warning(
                     "stopped at once; run the same command again to resume from the last "
@@ -102,54 +94,15 @@ def _room(plan: Plan, selection: Selection, *, use_gpus: bool) -> tuple[int, int
     return slots, most_ranks, threads_of_each(slots * most_ranks, plan.document.num_threads)
 
 
-def _check(plan: Plan, request: Request, selection: Selection, waiting: list[Run]) -> bool:
-    """Refuse runs that cannot be made, and log notices; return whether GPUs are used."""
-    for line in report.damages_told((run.name, selection.states[run].damage) for run in plan.runs):
-        log.warning("%s", line)
-    pool = plan.document.gpu_ids_pool
-    if request.detach and not isinstance(plan.document.executor, SlurmKeys):
-        raise UserError("--detach: needs runs in a queue, as with --executor slurm")
-    use_gpus = gpus_are_used(plan, waiting)
-    is_local = isinstance(plan.document.executor, LocalKeys)
-
-    def gpus(run: Run) -> tuple[int, ...]:
-        if not is_local:
-            return gpus_on_cluster(run, pool)
-        return gpus_of(run, pool) if use_gpus else ()
-
-    with gpus_hidden():
-        _preflight(plan, [_as_made(run, selection, gpus(run)) for run in waiting])
-    _refuse(plan, problems_of_executor(plan, waiting))
-    if use_gpus:
-        _refuse(plan, memory_check.check(plan, waiting))
-    tell_notices(plan)
-    if plan.document.vectorize:
-        for notice in grouping.notices(waiting):
-            log.warning("%s", notice)
-    for change in changes_told(source_changes(waiting).values()):
-        log.warning("%s", change)
-    return use_gpus
-
-
 def _make_runs(
-    plan: Plan,
-    request: Request,
-    use_gpus: bool,
-    server: ForkServer | None,
-    stop: StopFlag,
-    pictures: Pictures,
-) -> int:
-    for folder in (plan.folder.path, plan.folder.figures):
-        remove_leftovers(folder)
-    for run in plan.runs:
-        damage = RunFolder(run.folder).status_damage()
-        if damage is not None:
-            log.warning("%s; %s counts as waiting", damage, run.name)
+    plan: Plan, request: Request, use_gpus: bool, server: ForkServer | None, stop: StopFlag
+) -> PlanRunner:
+    """Make the runs; return their runner, which knows how they have ended."""
+    _clean_up(plan)
     has_failed = request.replaces is not None and tell_of_loss(plan, request.replaces)
     selection = request.select(plan)
     if selection.fresh:
-        waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
-        put_aside(plan, waiting)
+        put_aside(plan, selection.not_done)
     states = [selection.states[run].state for run in selection.to_make]
     display = Display(plan.document.name or plan.source.stem, states, quiet=request.quiet)
     is_local = isinstance(plan.document.executor, LocalKeys)
@@ -169,6 +122,22 @@ def _make_runs(
         runner.run()
     finally:
         display.close()
+    return runner
+
+
+def _clean_up(plan: Plan) -> None:
+    """Remove what killed runners have left of the plan's own files; name damaged records."""
+    for folder in (plan.folder.path, plan.folder.figures):
+        remove_leftovers(folder)
+    for run in plan.runs:
+        damage = RunFolder(run.folder).status_damage()
+        if damage is not None:
+            log.warning("%s; %s counts as waiting", damage, run.name)
+
+
+def _tell_end(runner: PlanRunner, pictures: Pictures) -> int:
+    """Print how the runs have ended; unless stopped, draw figures and report; return the status."""
+    plan, selection, stop = runner.plan, runner.selection, runner.stop
     if runner.num_left:
         report.say(report.left_in_queue(runner.num_left))
         return 0 if stop.signal is None else stop.exit_status
@@ -179,83 +148,13 @@ def _make_runs(
     if runner.no_space:
         log.error("stopped, and nothing more was begun: %s", runner.no_space)
         return EXIT_FAILED
-    all_done = all(runner.states[run].state == DONE for run in selection.to_make)
-    all_whole = all(runner.states[run].damage is None for run in selection.to_make)
+    ended = [runner.states[run] for run in selection.to_make]
+    all_whole = all(found.state == DONE and found.damage is None for found in ended)
     all_drawn = draw_figures(
         plan, pictures.draw, may_lack_runs=len(selection.to_make) < len(plan.runs)
     )
     write_report(plan, pictures.write_report)
-    return 0 if all_done and all_whole and all_drawn else EXIT_FAILED
-
-
-def tell_notices(plan: Plan) -> None:
-    """Log what users should know of valid keys, each notice once for all runs."""
-    notices = [
-        notice
-        for run in plan.runs
-        for notice in answers(str, run.experiment, "notices()", run.config.notices)
-    ]
-    for notice in dict.fromkeys(notices):
-        log.warning("%s", notice)
-
-
-def look_at_machine(plan: Plan, selection: Selection) -> None:
-    """Check for the GPUs, and for the packages with their data, that the runs to make need.
-
-    Raises:
-        ConfigError: some are missing; the message has all GPUs, or all packages.
-    """
-    waiting = [run for run in selection.to_make if selection.states[run].state != DONE]
-    gpus_are_used(plan, waiting)
-    _refuse(plan, packages_missing(waiting))
-
-
-def _preflight(plan: Plan, runs: list[Run]) -> None:
-    """Check the functions that make the runs, and their packages and files.
-
-    Raises:
-        ConfigError: there are problems; the message has all of them. Files of runs that lack
-            packages are not checked.
-    """
-    _refuse(plan, wrong_functions(runs))
-    missing = packages_missing(runs)
-    by_check: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        with asking(run.experiment, "needs_preflight()"):
-            if run.config.needs_preflight() and not any(run.config.missing()):
-                by_check[run.spec.preflight].append(run)
-    found = [
-        problem
-        for check, own in by_check.items()
-        for problem in answers(
-            Problem, own[0].experiment, f"preflight '{check}'", partial(import_part(check), own)
-        )
-    ]
-    _refuse(plan, missing + found)
-
-
-def _refuse(plan: Plan, problems: list[Problem]) -> None:
-    """End the plan before its first run if there are problems."""
-    if problems:
-        raise ConfigError(plan.source.name, problems)
-
-
-def _as_made(run: Run, selection: Selection, gpu_ids: tuple[int, ...]) -> Run:
-    """Return the run with its GPUs and with the files of stages that are done.
-
-    It keeps the other references.
-    """
-    done = [source for source in run.references if selection.states[source.run].state == DONE]
-    config = run.config
-    if done:
-        values = config.model_dump(mode="json")
-        for reference in done:
-            assign(values, reference.key, str(reference.target))
-        config = type(config).model_validate(values)
-    left = [reference for reference in run.references if reference not in done]
-    return replace(
-        run, config=config.model_copy(update={"gpu_ids": tuple(gpu_ids)}), references=left
-    )
+    return 0 if all_whole and all_drawn else EXIT_FAILED
 
 
 def _make_writable(folder: PlanFolder) -> None:

@@ -33,6 +33,11 @@ class Selection:
     fresh: bool = False
     """True if the selected runs are made anew, whatever is in their folders."""
 
+    @property
+    def not_done(self) -> list[Run]:
+        """Runs to make that are not done."""
+        return [run for run in self.to_make if self.states[run].state != DONE]
+
 
 def select(
     plan: Plan,

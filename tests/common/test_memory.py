@@ -42,7 +42,7 @@ def _gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         memory, "total_memory", lambda ids: {gpu: sizes[gpu] for gpu in ids if gpu in sizes}
     )
-    monkeypatch.setattr("common.runner.machine_check.gpus_absent", lambda ids: None)
+    monkeypatch.setattr("common.runner.preflight.gpus_absent", lambda ids: None)
 
 
 def plan_of(workplace: Workplace, epochs: list[int], **document: Any) -> Plan:

@@ -461,7 +461,7 @@ def test_a_run_that_cannot_fit_is_refused_by_its_key(
 ) -> None:
     small = 2**20 // 4
     monkeypatch.setattr(memory, "total_memory", lambda ids: dict.fromkeys(ids, small))
-    monkeypatch.setattr("common.runner.machine_check.gpus_absent", lambda ids: None)
+    monkeypatch.setattr("common.runner.preflight.gpus_absent", lambda ids: None)
     plan = write(workplace, reinforcement(model, **changes), gpu_ids_pool=[0])
     outcome = workplace.run_plan(plan)
     assert outcome.status == 2
