@@ -99,6 +99,14 @@ def text_of(error: BaseException) -> str:
     return _printed(str, error, "(its text cannot be printed)")
 
 
+def shortened(text: str, most: int = 2_000) -> str:
+    """Return the text, without its middle if it has more than ``most`` characters."""
+    if len(text) <= most:
+        return text
+    part = most // 2
+    return f"{text[:part]} ... ({len(text) - 2 * part} characters left out) ... {text[-part:]}"
+
+
 def repr_of(value: Any) -> str:
     """Return the representation of a value, even if its class fails to give one."""
     return _printed(repr, value, "what cannot be printed")

@@ -12,7 +12,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from common.errors import UserError
+from common.errors import UserError, shortened
 from common.files.fsync import make_folder, sync_folder, sync_tree
 from common.files.no_space import NoSpace
 from common.run.folder import RunFolder, read_record, write_json
@@ -33,7 +33,7 @@ QUEUED = "queued"
 JOB = "RUN_PLAN_JOB"
 """Environment variable with the cluster's name of the job that makes the runs."""
 
-_TRACEBACK_LINES = 30
+_TRACEBACK_LINES, _TRACEBACK_LENGTH = 30, 20_000
 
 
 def now() -> str:
@@ -133,7 +133,7 @@ def wait_again(folder: RunFolder, attempt: int) -> None:
 def end_of_traceback(error: BaseException) -> str:
     """Return the last lines of a traceback, for ``status.json``."""
     lines = "".join(traceback.format_exception(error)).splitlines()
-    return "\n".join(lines[-_TRACEBACK_LINES:])
+    return shortened("\n".join(lines[-_TRACEBACK_LINES:]), _TRACEBACK_LENGTH)
 
 
 def current(folder: RunFolder, status: dict[str, Any]) -> str:

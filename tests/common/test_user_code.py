@@ -11,6 +11,8 @@ from common.custom.user_code import told
 from tests.common.plans import toy
 from tests.conftest import Workplace
 
+HOSTILE = "custom:tests.hostile:EXPERIMENT"
+
 
 @pytest.fixture(autouse=True)
 def _own_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,3 +75,20 @@ def test_an_error_without_text_or_place_is_told_by_its_kind() -> None:
 
     assert told(ValueError()) == "ValueError"
     assert told(Unprintable()).startswith("Unprintable: <exception str() failed>")
+
+
+def test_an_error_with_a_long_text_is_told_in_short_and_logged_in_full(
+    workplace: Workplace,
+) -> None:
+    plan = workplace.write_plan(
+        experiment=HOSTILE, configurations=[{"base_config": {"act": "verbose"}}]
+    )
+    outcome = workplace.run_plan(plan)
+    assert outcome.status == 1
+    assert len(outcome.err) < 10_000
+    (folder,) = workplace.folders()
+    assert folder.status.stat().st_size < 50_000
+    reason = folder.read_status()["reason"]
+    assert reason.startswith("ValueError: seen: 0.123, ")
+    assert "characters left out" in reason and " in all (" in reason
+    assert folder.log.stat().st_size > 7_000_000

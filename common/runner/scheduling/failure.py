@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.custom.user_code import PartError, told
-from common.errors import UserError, text_of
+from common.errors import UserError, shortened, text_of
 from common.run.status import end_of_traceback
 from common.runner.scheduling.out_of_memory import is_out_of_memory, memory_message
 from common.runner.scheduling.task import Task
@@ -16,7 +16,7 @@ class Failure:
     """Cause of a run's end."""
 
     reason: str
-    """Message for people."""
+    """Message for people; the run's log has all of a long one."""
     error: BaseException | None
     """Exception with a traceback to show; None if the reason is enough for the user."""
 
@@ -36,5 +36,5 @@ def failure_of(error: BaseException, task: Task, *, num_together: int = 1) -> Fa
     if is_out_of_memory(error):
         reason = memory_message(error, task, num_together=num_together)
     else:
-        reason = told(error)
+        reason = shortened(told(error))
     return Failure(reason, error)
