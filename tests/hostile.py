@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,41 @@ def _child(context: Context) -> float:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     (context.folder.path / "child").write_text(str(child.pid))
     return 1.0
+
+
+def _daemon(context: Context) -> float:
+    """Leaves a process of nobody's, as programs do that go into the background."""
+    going = f"setsid sleep 600 & echo $! > '{context.folder.path / 'child'}'"
+    subprocess.run(["bash", "-c", going], check=True)
+    return 1.0
+
+
+def _closes_all(context: Context) -> float:
+    """Closes what programs close that go into the background: standard input, and all unknown."""
+    os.close(0)
+    os.closerange(3, 1000)
+    return 1.0
+
+
+def _reads(context: Context) -> float:
+    """Waits for an answer of somebody at a keyboard."""
+    input()
+    return 1.0
+
+
+def _writes_anywhere(context: Context) -> float:
+    """Writes to whatever is open, as a library does that has closed a file twice."""
+    for descriptor in range(3, 1000):
+        with suppress(OSError):
+            os.write(descriptor, b"\x00\n7\nno end")
+    return 1.0
+
+
+def _leaves_a_copy(context: Context) -> float:
+    """Ends the process, of which a copy goes on that has all its files open."""
+    if os.fork() == 0:
+        time.sleep(600)
+    os._exit(3)
 
 
 def _service(context: Context) -> float:
@@ -248,6 +284,7 @@ ACTS: dict[str, Callable[[Context], Any]] = {
     "unprintable": _raising(Unprintable()),
     "unprintable user error": _raising(UnprintableUserError()),
     "unprintable exit": _raising(UnprintableExit()),
+    "verbose": _raising(ValueError(f"seen: {'0.123, ' * 10**6} in all")),
     "surrogate": _raising(ValueError("half of a pair: \ud800")),
     "nan": lambda context: float("nan"),
     "infinity": lambda context: np.float32("inf"),
@@ -275,6 +312,12 @@ ACTS: dict[str, Callable[[Context], Any]] = {
     "draws": _draws,
     "thread": _thread,
     "child": _child,
+    "daemon": _daemon,
+    "leaves a copy": _leaves_a_copy,
+    "closes input": lambda context: os.close(0),
+    "closes all": _closes_all,
+    "reads": _reads,
+    "writes anywhere": _writes_anywhere,
     "service": _service,
     "unremovable": _unremovable,
 }

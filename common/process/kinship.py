@@ -38,6 +38,15 @@ def end_after_writers(pipe: int) -> None:
             os._exit(1)
 
 
+def has_children() -> bool:
+    """Return whether this process has children, some of which may have ended."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def adopt_orphans() -> None:
     """Make descendants of this process its children when their own parents end."""
     _control(_PR_SET_CHILD_SUBREAPER, 1)

@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from common.process.stopping import SIGNALS
 
-_STREAMS = (1, 2)
+_STREAMS = (0, 1, 2)
 
 
 @contextmanager
@@ -94,12 +94,13 @@ def _signals() -> Iterator[None]:
 @contextmanager
 def _console() -> Iterator[None]:
     """Restore streams, even if another file has the number of one that user code closed."""
-    streams = sys.stdout, sys.stderr
+    streams = sys.stdin, sys.stdout, sys.stderr
     copies = {number: os.dup(number) for number in _STREAMS}
     try:
         yield
     finally:
-        sys.stdout, sys.stderr = streams
+        sys.stdin, sys.stdout, sys.stderr = streams
         for number, copy in copies.items():
-            os.dup2(copy, number)
-            os.close(copy)
+            with suppress(OSError):  # user code has closed what it does not know, too
+                os.dup2(copy, number)
+                os.close(copy)

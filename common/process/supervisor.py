@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from common.process import terminal
-from common.process.kinship import adopt_orphans, end_with
+from common.process.kinship import adopt_orphans, end_with, has_children
 from common.process.notes import Notes
 from common.process.stopping import SIGNALS, end_at_once, exit_status, stop_signals
 
@@ -98,8 +98,7 @@ def supervise(tell: Tell) -> None:
         watch = _Watch(child)
         code, noted = watch.wait(), notes.read() or {}
         notes.write({})
-        if code < 0 or noted:  # it could not end them
-            _kill_orphans()
+        _end_orphans(at_once=code < 0 or bool(noted))
         if noted.get("under_way") and not watch.stopped_by:
             ended = Ended(code, noted["under_way"], started)
             continue
@@ -198,11 +197,12 @@ def _unblock_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
 
 
-def _kill_orphans() -> None:
-    """Kill what a child that is gone has started."""
-    from common.process.subprocess_cleanup import children_of, kill
+def _end_orphans(*, at_once: bool) -> None:
+    """End what a child that is gone has started; it may have been about to do so, or killed."""
+    if has_children():
+        from common.process.subprocess_cleanup import children_of, end, kill
 
-    kill(children_of(os.getpid()))
+        (kill if at_once else end)(children_of(os.getpid()))
 
 
 def _leave(code: int) -> NoReturn:

@@ -83,6 +83,40 @@ def test_what_a_lost_run_has_started_is_ended(workplace: Workplace) -> None:
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
 
 
+@EITHER
+def test_what_runs_have_sent_into_the_background_is_ended(
+    workplace: Workplace, scheduling: dict[str, Any]
+) -> None:
+    assert finished(workplace.start(acting(workplace, "daemon", **scheduling)))[0] == 0
+    child = pid_of_child(workplace.folders()[0].path)
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+
+
+@EITHER
+def test_a_copy_of_a_process_that_has_ended_does_not_hide_that(
+    workplace: Workplace, scheduling: dict[str, Any]
+) -> None:
+    started = time.monotonic()
+    process = workplace.start(acting(workplace, "leaves a copy", "", **scheduling))
+    assert finished(process)[0] == 1
+    assert time.monotonic() - started < 300  # the copy goes on for twice that
+    assert states(workplace) == {"leavesacopy": "failed", "exp": "done"}
+    assert "exit status 3 (2 attempts)" in ends(workplace)["leavesacopy"]["reason"]
+
+
+def test_runs_take_no_task_from_their_worker_and_say_nothing_for_it(workplace: Workplace) -> None:
+    """One worker makes them, as long as it can; each is followed by another run."""
+    acts = ("closes input", "reads", "writes anywhere", "closes all", "")
+    process = workplace.start(acting(workplace, *acts, multiprocess=True, num_parallel=1))
+    status, err = finished(process)
+    assert (status, "Traceback" in err) == (1, False), err
+    found = states(workplace)
+    assert found.pop("reads") == "failed"
+    assert found == dict.fromkeys(["closesinput", "writesanywhere", "closesall", "exp"], "done")
+    assert "EOFError" in ends(workplace)["reads"]["reason"]
+    assert {end["attempt"] for end in ends(workplace).values()} == {1}
+
+
 @pytest.mark.slow
 def test_options_hold_for_what_goes_on_after_a_loss(workplace: Workplace) -> None:
     """Once tried again is once, what was made anew stays, and a failure ends all if it is to."""

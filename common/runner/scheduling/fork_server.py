@@ -123,9 +123,9 @@ class ForkServer:
         return ForkedProcess(pid, *pipes, report, lifeline)
 
     def close(self) -> None:
-        """End the server; its workers go on."""
+        """End the server, and what its workers have left behind; they have been closed."""
         self._guard.communicate(b"\n")
-        self._socket.close()  # a server that still lives would take its user for gone
+        self._socket.close()
 
 
 def _let_reap(report: socket.socket) -> None:

@@ -7,7 +7,7 @@ ends the workers themselves, see `common.process.kinship.end_after_writers`.
 
 The guard loads nothing of weight, and makes the server as a copy of itself. Orphans among the
 workers and what they have started become its children. Its standard input ends with the runner, and
-has a byte before if that closes the server.
+has a byte before if that closes the server, when only what runs have left behind is still there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import signal
 import sys
 from contextlib import suppress
 
-from common.process.kinship import adopt_orphans
+from common.process.kinship import adopt_orphans, has_children
 from common.process.stopping import OF_CLUSTERS
 
 _SECONDS_TO_END = 6.0
@@ -47,25 +47,27 @@ def main() -> None:
 
 
 def _guard(server: int) -> None:
-    """Return once the server is closed, or once the runner is gone and all have ended."""
+    """Return once the server is closed, or the runner is gone, and all have ended."""
     pidfd = os.pidfd_open(server)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the orphans
     if os.read(0, 1):
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         select.select([pidfd], [], [])
+        _end_what_is_left(0.0)
     else:
-        _end_what_is_left()
+        _end_what_is_left(_SECONDS_TO_END)
 
 
-def _end_what_is_left() -> None:
-    """Wait until the server, its workers and their orphans have ended, and kill those that hang."""
-    import psutil
+def _end_what_is_left(seconds: float) -> None:
+    """Wait until the server, its workers and their orphans have ended, and end those that hang."""
+    if has_children():
+        import psutil
 
-    from common.process.subprocess_cleanup import children_of, kill
+        from common.process.subprocess_cleanup import children_of, end
 
-    psutil.wait_procs(children_of(os.getpid()), _SECONDS_TO_END)
-    kill(children_of(os.getpid()))
+        psutil.wait_procs(children_of(os.getpid()), seconds)
+        end(children_of(os.getpid()))
 
 
 if __name__ == "__main__":

@@ -120,6 +120,10 @@ class LocalWorkers(Executor):
             group.check_time()
             if group.has_failed or group.limit.is_ignored:
                 ended += self._reap(group)
+        for group in [*self._busy, *self._idle]:
+            lost = group.gone_unheard()
+            if lost is not None:
+                ended += self._reap(group, lost)
         return ended
 
     def _close_idle_gpus(self) -> None:

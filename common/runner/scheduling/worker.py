@@ -3,8 +3,9 @@
 It answers on standard output with one JSON object a line: ``{"progress": [done, total, doing]}``,
 ``{"warning": text}`` and ``{"ended": names}``, and, of a rank that is not its run's first,
 ``{"failed": reason, "traceback": lines, "rendezvous": path}``. What runs print goes to their
-``log.txt``; to the first one's where several share a line. When standard input ends, the parent is
-gone; the worker then ends at once, so that nobody else finds it writing.
+``log.txt``; to the first one's where several share a line. Runs themselves have no input. When that
+of the worker ends, the parent is gone, or a run has closed what it does not know; the worker then
+ends at once, so that nobody else finds it writing, or waits for it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ class _Parent:
     """Pipes to the parent process."""
 
     def __init__(self) -> None:
+        self._in = os.fdopen(os.dup(0), encoding="utf-8")
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        no_input = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(no_input, 0)
+        os.close(no_input)
         self._said_at = 0.0
         self._untold: list[Any] = []
         self._telling = threading.Lock()
@@ -50,7 +55,7 @@ class _Parent:
         self.stop = StopFlag()
 
     def say(self, message: dict[str, Any]) -> None:
-        self._out.write(json.dumps(message) + "\n")
+        self._out.write(f"\n{json.dumps(message)}\n")  # a run may write there too, unknowingly
         self._out.flush()
 
     def progress(self, done: int, total: int, doing: str = "") -> None:
@@ -76,12 +81,14 @@ class _Parent:
                 self.say({"progress": untold})
 
     def listen(self) -> None:
-        for line in sys.stdin:
-            if line.strip() == STOP:
-                self.stop.request()
-            else:
-                self.tasks.put(from_line(line))
-        _end_at_once()
+        try:
+            for line in self._in:
+                if line.strip() == STOP:
+                    self.stop.request()
+                else:
+                    self.tasks.put(from_line(line))
+        finally:
+            _end_at_once()
 
 
 def _end_at_once() -> NoReturn:

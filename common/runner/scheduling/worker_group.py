@@ -108,6 +108,10 @@ class WorkerGroup:
                 return worker
         return None
 
+    def gone_unheard(self) -> WorkerProcess | None:
+        """Return a dead worker whose output does not tell that, as a run has made a copy of it."""
+        return next((worker for worker in self.workers if worker.has_gone_unheard()), None)
+
     def ask_to_stop(self) -> None:
         """Ask all workers to write a checkpoint and end the tasks."""
         for worker in self.workers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -66,7 +67,7 @@ class WorkerProcess:
         if not chunk:
             return None
         *lines, self._rest = (self._rest + chunk).split(b"\n")
-        return [json.loads(line) for line in lines]
+        return [message for line in lines if (message := _message(line)) is not None]
 
     def is_gone_within(self, seconds: float) -> bool:
         """Wait a moment; return whether the process has ended."""
@@ -75,6 +76,14 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    def has_gone_unheard(self) -> bool:
+        """Return whether it has ended, and its output has not: a copy of it has that open, too."""
+        if not self.is_gone_within(0.0):
+            return False
+        poll = select.poll()
+        poll.register(self.output, select.POLLIN)
+        return not poll.poll(0)
 
     def how_it_ended(self) -> str:
         """Return why the process has ended, for people."""
@@ -91,6 +100,15 @@ class WorkerProcess:
         self.output.close()
         if self._own_server is not None:
             self._own_server.close()
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """Return the message in a line; None if a run has written it, and not the worker."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
 
 
 def _forked(server: ForkServer | None, environment: Mapping[str, str]) -> ForkedProcess | None:
