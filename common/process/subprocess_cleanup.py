@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -21,11 +21,14 @@ _ENDS_BY_ITSELF = "multiprocessing.resource_tracker"
 """Module of a helper process of Python, which ends after its parent and must outlive it."""
 
 
-def children_of(pid: int) -> list[psutil.Process]:
-    """Return the processes that ``pid`` has started, and their own."""
+def children_of(pid: int, *, but: Collection[int] = ()) -> list[psutil.Process]:
+    """Return the processes that ``pid`` has started, and their own; not ``but`` and theirs."""
     with suppress(psutil.Error):
         found = psutil.Process(pid).children(recursive=True)
-        return [child for child in found if not _goes_with_its_parent(child)]
+        others = {*but, *(child.pid for other in but for child in children_of(other))}
+        return [
+            child for child in found if child.pid not in others and not _goes_with_its_parent(child)
+        ]
     return []
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -88,6 +88,7 @@ def supervise(tell: Tell) -> None:
     """Return in a child process; the process that was started watches it and never returns."""
     notes, started = Notes(), time.time()
     ended: Ended | None = None
+    others = _children()
     adopt_orphans()
     while True:
         parent, child = _fork()
@@ -98,7 +99,7 @@ def supervise(tell: Tell) -> None:
         watch = _Watch(child)
         code, noted = watch.wait(), notes.read() or {}
         notes.write({})
-        _end_orphans(at_once=code < 0 or bool(noted))
+        _end_orphans(others, at_once=code < 0 or bool(noted))
         if noted.get("under_way") and not watch.stopped_by:
             ended = Ended(code, noted["under_way"], started)
             continue
@@ -197,12 +198,21 @@ def _unblock_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
 
 
-def _end_orphans(*, at_once: bool) -> None:
-    """End what a child that is gone has started; it may have been about to do so, or killed."""
+def _children() -> Collection[int]:
+    """Return this process's children, which a shell had started that it has taken the place of."""
+    if not has_children():
+        return ()
+    import psutil
+
+    return [child.pid for child in psutil.Process().children()]
+
+
+def _end_orphans(others: Collection[int], *, at_once: bool) -> None:
+    """End what a child that is gone has started, but not the ``others`` that were there before."""
     if has_children():
         from common.process.subprocess_cleanup import children_of, end, kill
 
-        (kill if at_once else end)(children_of(os.getpid()))
+        (kill if at_once else end)(children_of(os.getpid(), but=others))
 
 
 def _leave(code: int) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -88,6 +89,26 @@ def test_what_runs_have_sent_into_the_background_is_ended(
     workplace: Workplace, scheduling: dict[str, Any]
 ) -> None:
     assert finished(workplace.start(acting(workplace, "daemon", **scheduling)))[0] == 0
+    child = pid_of_child(workplace.folders()[0].path)
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+
+
+@pytest.mark.parametrize("act", ["daemon", pytest.param("killed", marks=pytest.mark.slow)])
+def test_processes_of_the_shell_whose_place_the_program_takes_go_on(
+    workplace: Workplace, act: str
+) -> None:
+    plan = acting(workplace, act, max_attempts=1)
+    script = (
+        f"sleep 600 > /dev/null & echo $!; exec {shlex.join(map(str, workplace.command(plan)))}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=workplace.path, env=workplace.environment(), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert done.returncode == (0 if act == "daemon" else 1)
+    other = psutil.Process(int(done.stdout.split()[0]))
+    assert other.status() != psutil.STATUS_ZOMBIE
+    other.kill()
     child = pid_of_child(workplace.folders()[0].path)
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
 
