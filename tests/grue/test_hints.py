@@ -141,6 +141,7 @@ def test_inputs_without_references_are_refused() -> None:
         ({"alg__policy__id": "seq2seq_lm_actor_critic_policy"}, "take a causal model"),
         ({"alg__args__num_samples_per_input": 1, "alg__args__advantage": "none",
           "alg__args__advantage_scale": "none"}, "leaves out every group of one"),
+        ({"alg__args__hint_share": 0.0}, "gives hints of no token; raise it"),
     ],
 )  # fmt: skip
 def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -90,8 +90,19 @@ def test_a_restored_draw_goes_on_alike() -> None:
     assert next(other.batches(3)) == next(own.batches(3))
 
 
-def test_an_empty_band_is_refused() -> None:
-    band = {"min": 0.8, "max": 0.2}
-    _, problems = resolve(FinetuneConfig, keys_of("grpo", alg__args__difficulty_band=band))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"alg__args__difficulty_band": {"min": 0.8, "max": 0.2}},
+         "'alg.args.difficulty_band.min' = 0.8: is more than 'max' = 0.2"),
+        ({"alg__args__difficulty_band": {"min": 0.5}, "alg__args__solved_above": 0.5},
+         "'alg.args.solved_above' = 0.5: no running pass rate is below it"),
+        ({"alg__args__solved_above": 0.0},
+         "'alg.args.solved_above' = 0.0: no running pass rate is below it"),
+    ],
+)  # fmt: skip
+def test_an_empty_band_is_refused(changes: dict[str, Any], message: str) -> None:
+    keys = keys_of("grpo", reward_fn__id="exact_answer", **changes)
+    _, problems = resolve(FinetuneConfig, keys)
     (problem,) = map(str, problems)
-    assert "'alg.args.difficulty_band.min' = 0.8: is more than 'max' = 0.2" in problem
+    assert message in problem

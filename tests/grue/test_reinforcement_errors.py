@@ -54,7 +54,7 @@ WRONG: dict[str, dict[str, Any]] = {
     r"kl_div\.coeff' = 0.0: is multiplied to follow 'adaptive_kl', and stays 0": {
         "alg__kl_div": {"coeff": 0, "adaptive_kl": {"target": 6.0}}
     },
-    r"n_epochs' = 2: 'reinforce' has no ratio of .*; set it to 1, or take 'alg\.id' = 'ppo'": {
+    r"n_epochs' = 2: 'reinforce' has no ratio of .*; set it to 1, or take 'alg\.id' = 'rloo'": {
         "algorithm": "reinforce",
         "alg__args__n_epochs": 2,
     },

@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field
-
-from common.config.base import LATER, Config
+from common.config.base import LATER
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.errors import Problem
 from grue.algorithms.args.fields import Fraction
+from grue.algorithms.args.group_filters import DifficultyBand, GroupFilter
 from grue.algorithms.config import AlgorithmArgs
 from grue.rl.tolerance import TOLERANCE
 from grue.rollouts.group_rules import DrawMore, DrawUntil, GroupRules, InputFilter
@@ -38,37 +37,6 @@ _KEYS_OF = {
     "entropy_alpha": ("zero_std_groups", "entropy_shaped"),
 }
 """Keys that one value of another key reads alone."""
-
-
-class DifficultyBand(Config):
-    """Band of running pass rates, both ends included (arXiv 2504.03380)."""
-
-    min: Fraction = 0.0
-    """Least running pass rate."""
-    max: Fraction = 1.0
-    """Largest running pass rate."""
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield the problem of an empty band."""
-        yield from super().problems()
-        if self.min > self.max:
-            yield Problem(f"is more than 'max' = {self.max}", "min", self.min)
-
-
-class GroupFilter(Config):
-    """Groups of the largest reward variances (RAGEN-2, arXiv 2604.06268), silent ones left out."""
-
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Share of the rollout's summed reward variance that the fewest groups have; only these are
-    used."""
-    top_k: PositiveInt | None = None
-    """Number of groups of the largest reward variance, which are used."""
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield the problem of two sizes, or of none."""
-        yield from super().problems()
-        if (self.top_p is None) == (self.top_k is None):
-            yield Problem("needs one of 'top_p' and 'top_k'")
 
 
 class GroupAdvantageArgs(AlgorithmArgs):
@@ -211,46 +179,13 @@ class GroupAdvantageArgs(AlgorithmArgs):
         )
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the problems of groups of one, and of scales without groups."""
+        """Yield the problems of groups of one, and of keys that contradict each other."""
         yield from super().problems()
-        yield from self._problems_of_silence()
-        of_groups = self.advantage in _GROUP_BASELINES
-        if not of_groups and self.advantage_scale not in ("none", "unit"):
-            yield Problem("is of rewards minus a group's mean; give 'advantage' = 'group', or "
-                          "'unit' here", "advantage_scale", self.advantage_scale)  # fmt: skip
-        if of_groups and self.num_samples_per_input < 2:
-            yield Problem(f"'advantage' = '{self.advantage}' needs at least 2, since a group of "
-                          "one has no deviation; raise it, or give 'advantage' = 'none'",
-                          "num_samples_per_input", self.num_samples_per_input)  # fmt: skip
-        if (
-            self.zero_std_groups in ("drop", "resample", "draw_more", "hint")
-            and self.num_samples_per_input < 2
-        ):
-            yield Problem("leaves out every group of one; raise 'num_samples_per_input'",
-                          "zero_std_groups", self.zero_std_groups)  # fmt: skip
-        parts = (self.advantage, self.advantage_scale)
-        if self.zero_std_groups == "virtual_best" and parts != ("group", "group_std"):
-            yield Problem("has a mean and a std of the group; give 'advantage' = 'group' and "
-                          "'advantage_scale' = 'group_std'", "zero_std_groups",
-                          self.zero_std_groups)  # fmt: skip
-        if self.zero_std_groups == "draw_more":
-            yield from self._problems_of_rounds(parts)
-        if self.zero_std_groups == "entropy_shaped" and (
-            not self.has_baseline or self.advantage_scale == "unit"
-        ):
-            yield Problem("gives advantages to groups that have none; give 'advantage' = 'group', "
-                          "and another 'advantage_scale' than 'unit', which would centre them",
-                          "zero_std_groups", "entropy_shaped")  # fmt: skip
-        weights = {"positive_weight": self.positive_weight,
-                   "negative_weight": self.negative_weight}  # fmt: skip
-        if self.advantage_scale == "unit":
-            for name, weight in weights.items():
-                if weight != 1:
-                    yield Problem("'advantage_scale' = 'unit' would centre what it weighs; give "
-                                  "another one", name, weight)  # fmt: skip
-        if not any(weights.values()):
-            yield Problem("leaves nothing to learn with 'positive_weight' = 0; raise one of them",
-                          "negative_weight", 0.0)  # fmt: skip
+        yield from self._problems_of_filters()
+        yield from self._problems_of_silent_by()
+        yield from self._problems_of_advantages()
+        yield from self._problems_of_treatment()
+        yield from self._problems_of_weights()
 
     def unread_keys(self) -> Iterator[tuple[str, str]]:
         """Yield keys of another treatment of silent groups, or of another advantage."""
@@ -263,17 +198,27 @@ class GroupAdvantageArgs(AlgorithmArgs):
         if self.zero_std_groups != "drop" and self.filter_by_std is None:
             yield "count_dropped", "without 'zero_std_groups' = 'drop' or 'filter_by_std'"
 
-    def _problems_of_silence(self) -> Iterator[Problem]:
-        """Yield the problems of keys that decide on groups where nothing asks for it."""
-        if self.difficulty_band is not None:
-            yield from (
-                problem.below("difficulty_band") for problem in self.difficulty_band.problems()
-            )
-        if self.filter_by_std is not None:
-            yield from (problem.below("filter_by_std") for problem in self.filter_by_std.problems())
-            if self.num_samples_per_input < 2:
-                yield Problem("leaves out every group of one; raise 'num_samples_per_input'",
-                              "filter_by_std")  # fmt: skip
+    def _problems_of_filters(self) -> Iterator[Problem]:
+        """Yield the problems of filters that keep nothing, or nothing that others wake."""
+        band, chosen, rates = self.difficulty_band, self.filter_by_std, self._input_filter
+        if band is not None:
+            yield from (problem.below("difficulty_band") for problem in band.problems())
+        if rates is not None and rates.solved <= rates.least:
+            above = f" and in 'difficulty_band', at least {rates.least}" if rates.least else ""
+            yield Problem(f"no running pass rate is below it{above}; raise it", "solved_above",
+                          self.solved_above)  # fmt: skip
+        if chosen is None:
+            return
+        yield from (problem.below("filter_by_std") for problem in chosen.problems())
+        if self.num_samples_per_input < 2:
+            yield Problem("leaves out every group of one; raise 'num_samples_per_input'",
+                          "filter_by_std")  # fmt: skip
+        if self.zero_std_groups in ("virtual_best", "entropy_shaped"):
+            yield Problem(f"leaves silent groups out, which '{self.zero_std_groups}' pushes; drop "
+                          "it, or give another 'zero_std_groups'", "filter_by_std")  # fmt: skip
+
+    def _problems_of_silent_by(self) -> Iterator[Problem]:
+        """Yield the problems of a part that decides on groups where nothing asks for it."""
         if self.silent_by is None:
             return
         if self.zero_std_groups == "virtual_best":
@@ -288,13 +233,57 @@ class GroupAdvantageArgs(AlgorithmArgs):
                           "every reward; give 'zero_std_groups' = 'drop' or 'resample', or drop it",
                           "silent_by", self.silent_by)  # fmt: skip
 
-    def _problems_of_rounds(self, parts: tuple[str, str]) -> Iterator[Problem]:
-        """Yield the problems of other baselines than a pool's mean, and of too small pools."""
-        if parts != ("group", "none"):
+    def _problems_of_advantages(self) -> Iterator[Problem]:
+        """Yield the problems of scales without groups, and of groups of one."""
+        of_groups = self.advantage in _GROUP_BASELINES
+        if not of_groups and self.advantage_scale not in ("none", "unit"):
+            yield Problem("is of rewards minus a group's mean; give 'advantage' = 'group', or "
+                          "'unit' here", "advantage_scale", self.advantage_scale)  # fmt: skip
+        if of_groups and self.num_samples_per_input < 2:
+            yield Problem(f"'advantage' = '{self.advantage}' needs at least 2, since a group of "
+                          "one has no deviation; raise it, or give 'advantage' = 'none'",
+                          "num_samples_per_input", self.num_samples_per_input)  # fmt: skip
+
+    def _problems_of_treatment(self) -> Iterator[Problem]:
+        """Yield the problems of a treatment of silent groups that other keys do not fit."""
+        treatment, parts = self.zero_std_groups, (self.advantage, self.advantage_scale)
+        if (
+            treatment in ("drop", "resample", "draw_more", "hint")
+            and self.num_samples_per_input < 2
+        ):
+            yield Problem("leaves out every group of one; raise 'num_samples_per_input'",
+                          "zero_std_groups", treatment)  # fmt: skip
+        if treatment == "virtual_best" and parts != ("group", "group_std"):
+            yield Problem("has a mean and a std of the group; give 'advantage' = 'group' and "
+                          "'advantage_scale' = 'group_std'", "zero_std_groups",
+                          treatment)  # fmt: skip
+        if treatment == "draw_more" and parts != ("group", "none"):
             yield Problem("has rewards minus the mean of all drawn, and no divisor; give "
                           "'advantage' = 'group' and 'advantage_scale' = 'none'",
-                          "zero_std_groups", "draw_more")  # fmt: skip
-        if self.round_size < self.num_samples_per_input:
+                          "zero_std_groups", treatment)  # fmt: skip
+        if treatment == "draw_more" and self.round_size < self.num_samples_per_input:
             yield Problem("is less than 'num_samples_per_input' = "
                           f"{self.num_samples_per_input}, the outputs that are kept; raise it",
                           "round_size", self.round_size)  # fmt: skip
+        if treatment == "hint" and self.hint_share == 0:
+            yield Problem("gives hints of no token; raise it, or give another 'zero_std_groups'",
+                          "hint_share", self.hint_share)  # fmt: skip
+        if treatment == "entropy_shaped" and (
+            not self.has_baseline or self.advantage_scale == "unit"
+        ):
+            yield Problem("gives advantages to groups that have none; give 'advantage' = 'group', "
+                          "and another 'advantage_scale' than 'unit', which would centre them",
+                          "zero_std_groups", treatment)  # fmt: skip
+
+    def _problems_of_weights(self) -> Iterator[Problem]:
+        """Yield the problems of weights that are taken back, or leave nothing."""
+        weights = {"positive_weight": self.positive_weight,
+                   "negative_weight": self.negative_weight}  # fmt: skip
+        if self.advantage_scale == "unit":
+            for name, weight in weights.items():
+                if weight != 1:
+                    yield Problem("'advantage_scale' = 'unit' would centre what it weighs; give "
+                                  "another one", name, weight)  # fmt: skip
+        if not any(weights.values()):
+            yield Problem("leaves nothing to learn with 'positive_weight' = 0; raise one of them",
+                          "negative_weight", 0.0)  # fmt: skip
