@@ -1,15 +1,20 @@
-"""Choice of outputs to imitate, from the rewards of their group.
+"""Choice of outputs by their rewards: right ones, and the best one of a group.
 
 Axis letters: B inputs, K samples per input.
 """
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from common.training.shape_checks import check_axes
 from grue.rl.tolerance import TOLERANCE
+
+Rewards = TypeVar("Rewards", Tensor, NDArray[Any])
 
 
 def best_of_group(rewards: Tensor) -> Tensor:
@@ -21,11 +26,11 @@ def best_of_group(rewards: Tensor) -> Tensor:
     return torch.nn.functional.one_hot(rewards.argmax(1), rewards.shape[1]).bool()
 
 
-def at_least(rewards: Tensor, threshold: float) -> Tensor:
-    """Return [B, K] bool, true at rewards from a threshold up, to a millionth of its size.
+def at_least(rewards: Rewards, threshold: float) -> Rewards:
+    """Return [...] bool, true at rewards [...] from a threshold up, to a millionth of its size.
 
-    This is expert iteration's filter of right outputs (Anthony et al. 2017, arXiv 1705.08439), and
-    ReST's (Gulcehre et al. 2023, arXiv 2308.08998).
+    These are right outputs, for the reward of a right one. To keep them alone is expert iteration's
+    filter (Anthony et al. 2017, arXiv 1705.08439), and ReST's (Gulcehre et al. 2023, arXiv
+    2308.08998).
     """
-    check_axes("rewards", rewards, "BK")
     return rewards >= threshold - TOLERANCE * abs(threshold)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grue.rl.pass_at_k import mean_pass_at_k
+from grue.rl.selection import at_least
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.resampling import deviating
 from grue.rollouts.settings import RolloutSettings
@@ -53,7 +54,7 @@ def group_statistics(
         found["groups/hinted"] = (len(drawn.outputs) - len(first.outputs)) / len(first.outputs)
         found["groups/mixed_with_hints"] = deviating(kept, settings).numpy().mean()
     if largest is not None:
-        right, lengths = np.isclose(rewards, largest), np.array(list(map(len, first.outputs)))
+        right, lengths = at_least(rewards, largest), np.array(list(map(len, first.outputs)))
         found |= _of_right(right, lengths)
     return {name: float(value) for name, value in found.items()}
 
@@ -64,7 +65,7 @@ def _kinds(
     """Return [B] of each kind of groups, which are of it, from their rewards [B, K]."""
     kinds: dict[str, Any] = {"constant": ~mixed, "mixed": mixed}
     if largest is not None:
-        kinds["all_best"] = np.isclose(rewards, largest).all(1)
+        kinds["all_best"] = at_least(rewards, largest).all(1)
         kinds["all_zero"] = np.equal(rewards, 0).all(1)
     return kinds
 

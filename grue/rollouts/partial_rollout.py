@@ -15,7 +15,7 @@ from torch import Tensor
 from common.custom.user_code import PartError
 from grue.parts.token_numbers import pad_stack
 from grue.policies.prompt_encoder import Tokens
-from grue.rl.tolerance import TOLERANCE
+from grue.rl.selection import at_least
 from grue.rollouts.group_rules import GroupRules
 from grue.texts import Texts
 
@@ -91,8 +91,7 @@ class PendingRollout:
 
     def are_right(self, rules: GroupRules) -> NDArray[np.bool_]:
         """Return [N] whether each output is right, by what decides: from the best reward up."""
-        best = rules.best_reward
-        return self.deciding(rules.silent_by) >= best - TOLERANCE * abs(best)
+        return at_least(self.deciding(rules.silent_by), rules.best_reward)
 
     def rows_of_groups(self) -> list[list[int]]:
         """Return the positions of each group's outputs; groups are in the order of drawing."""

@@ -57,6 +57,13 @@ def test_single_outputs_are_right_or_wrong_too() -> None:
     }  # fmt: skip
 
 
+def test_right_outputs_are_those_that_training_calls_right() -> None:
+    every = drawn([[1, 1, 1, 1 - 5e-6], [1, 1, 1, 1 - 5e-7]])
+    found = group_statistics(every, every, settings(), 1.0)
+    assert found["groups/all_best"] == 0.5
+    assert found["pass_at_k/1"] == every.are_right(GroupRules()).mean() == 7 / 8
+
+
 def test_what_is_drawn_in_vain_is_counted_and_counts() -> None:
     every = drawn([*REWARDS, [0, 1, 0, 0]])
     kept = every.of_rows([row for group in (2, 4, 0, 1) for row in range(4 * group, 4 * group + 4)])
