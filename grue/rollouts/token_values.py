@@ -17,6 +17,7 @@ from grue.policies.policy import by_length
 from grue.policies.sequences import Sequences
 from grue.rl.kl import KL_ESTIMATORS, kl_full
 from grue.rl.token_positions import chosen, first_tokens, put_back
+from grue.rl.tolerance import LOG_PROB_ROUNDING
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.settings import RolloutSettings
 
@@ -98,7 +99,8 @@ def _values_of(actor_critic: ActorCritic, part: _Part, settings: RolloutSettings
     """Return the values [n, T] of some outputs; zero at padding.
 
     The KL is that of the policy without a mask, as published, because a mask does not bring the
-    policy nearer to the reference.
+    policy nearer to the reference. It is 0 where no token tells the two apart by more than
+    rounding, which must not be standardized into advantages.
     """
     vocab_mask = actor_critic.policy.mask
     is_fused = actor_critic.head is not None and (
@@ -107,8 +109,10 @@ def _values_of(actor_critic: ActorCritic, part: _Part, settings: RolloutSettings
     evaluate = _from_states if is_fused else _from_logits
     log_probs, unmasked, ref_log_probs, kl, values = evaluate(actor_critic, part, settings)
     estimator = "k1" if settings.kl_estimator == "full" else settings.kl_estimator
-    sampled = KL_ESTIMATORS[estimator](unmasked, ref_log_probs)
-    kl = sampled if kl is None else kl
+    differ = (unmasked - ref_log_probs).abs().amax() > LOG_PROB_ROUNDING
+    estimates = KL_ESTIMATORS[estimator](unmasked, ref_log_probs)
+    sampled = torch.where(differ, estimates, 0.0)
+    kl = sampled if kl is None else torch.where(differ, kl, 0.0)
     # An exact KL is the same for every sampled token, so that in the token's own advantage it would
     # be a baseline without effect: there it is the sampled token's, unless a loss replaces it.
     # Advantages of whole outputs sum up the KL of all tokens, each the same one.
