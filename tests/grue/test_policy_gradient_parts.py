@@ -27,9 +27,9 @@ from grue.rl.group_advantages import (
     virtual_best,
 )
 from grue.rl.kl import KL_ESTIMATORS
-from grue.rl.numeric_equality import centred, scale_of
 from grue.rl.policy_losses import clip_shares, policy_ratios
 from grue.rl.tables import AGGREGATIONS, POLICY_LOSSES
+from grue.rollouts.minibatch import standardize
 
 CASES = json.loads((Path(__file__).parents[1] / "golden/policy_gradient.json").read_text())["cases"]
 FLOAT64 = {"dtype": torch.float64}
@@ -84,32 +84,27 @@ def test_golden_group_advantages(
     assert (found[0] == 0).all() and (of_penalties == 0).all(), "the first group is silent"
 
 
-def whitened(case: Case, values: Tensor) -> Tensor:
-    """[N, T] of mean 0 and std 1 over tokens, as `unit` has it."""
-    counted = values[case.mask]
-    found = torch.zeros_like(values)
-    found[case.mask] = centred(counted) / scale_of(counted)
-    return found
-
-
 def test_golden_advantages_over_the_whole_batch(case: Case) -> None:
-    expected = case.expected["advantages"]
-    scores, width = case.tensor("scores"), case.mask.shape[1]
-    last = torch.arange(width) == case.mask.sum(1, keepdim=True) - 1
+    expected, mask = case.expected["advantages"], case.mask
+    scores, values = case.tensor("scores"), case.tensor("values")
+    last = torch.arange(mask.shape[1]) == mask.sum(1, keepdim=True) - 1
     rewards = torch.where(last, scores[:, None], 0.0)
-    case.close(whitened(case, rewards_to_go(rewards, case.mask)),
-               expected["none / unit (reinforce_plus_plus)"], WITH_EPSILON)  # fmt: skip
-    of_groups = BASELINES["group"](scores.view(case.lengths.shape), 1e-6).view(-1, 1)
-    case.close(whitened(case, of_groups * case.mask),
-               expected["group / unit (reinforce_plus_plus_baseline)"], WITH_EPSILON)  # fmt: skip
-    values = case.tensor("values")
+    to_go = rewards_to_go(rewards, mask)
+    of_groups = BASELINES["group"](scores.view(case.lengths.shape), 1e-6).view(-1, 1) * mask
     found = generalized_advantages(
-        rewards, values, case.mask, torch.zeros_like(scores), gamma=0.99, gae_lambda=0.95
+        rewards, values, mask, torch.zeros_like(scores), gamma=0.99, gae_lambda=0.95
     )
-    wanted = torch.tensor(expected["gae 0.99 0.95 / unit"], **FLOAT64)[
-        case.mask
-    ]  # padding has no meaning
-    case.close(whitened(case, found)[case.mask], wanted.tolist(), WITH_EPSILON)
+    returns, without_critic = found + values, torch.zeros_like(values)
+    for name, advantages, critic, targets in (
+        ("none / unit (reinforce_plus_plus)", to_go, without_critic, to_go),
+        ("group / unit (reinforce_plus_plus_baseline)", of_groups, without_critic, to_go),
+        ("gae 0.99 0.95 / unit", found, values, returns),
+    ):
+        (of_tokens,), _ = standardize([advantages[mask]], critic[mask], targets[mask])
+        wanted = torch.tensor(expected[name], **FLOAT64)[mask]  # padding has no meaning
+        case.close(of_tokens, wanted.tolist(), WITH_EPSILON)
+    wanted = torch.tensor(case.expected["gae returns"], **FLOAT64)[mask]
+    case.close(returns[mask], wanted.tolist())
 
 
 def test_golden_aggregations(case: Case) -> None:
