@@ -2,7 +2,7 @@
 
 An advantage and its scale (`grue.rl.group_advantages`), a loss per token with a ratio
 (`grue.rl.policy_losses`), its aggregation (`grue.rl.aggregation`) and a KL estimator (`grue.rl.kl`)
-are independent of each other. GRPO, Dr. GRPO, RLOO, REINFORCE++ and GSPO are rows of their names.
+are independent of each other. GRPO, Dr. GRPO, DAPO, RLOO, REINFORCE++ and GSPO are rows of names.
 """
 
 from __future__ import annotations

@@ -152,11 +152,11 @@ class PolicyGradient(Algorithm[ArgsT]):
     def kl_terms(
         self, now: TokenEvaluation, coefficient: float, scale: Tensor | float = 1.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return `kl_loss`, and record the mean KL per token, in nats, before its weight.
+        """Return `kl_loss`, and the mean KL per token in nats, without its weight, to be logged.
 
         ``scale`` is the divisor of advantages. A loss that replaces a part of advantages is divided
         by it too. An independent penalty is not, because it would outweigh everything where rewards
-        do not deviate. Nothing is recorded if the KL is no loss.
+        do not deviate. There is nothing to log if the KL is no loss.
         """
         if self.kl_of_loss is None:
             return now.log_probs.new_zeros(()), {}

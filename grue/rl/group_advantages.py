@@ -106,7 +106,7 @@ def deviates(rewards: Tensor, tolerance: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Groups:
-    """Verdicts on B groups that are not of their own rewards alone."""
+    """Which of B groups deviate, and the rewards that decide on it."""
 
     deviate: Tensor
     """[B] bool, false where a group is silent."""

@@ -214,7 +214,7 @@ class Rollout:
         )
 
     def standardized(self) -> tuple[Rollout, Tensor]:
-        """Return the same minibatch with advantages of mean 0 and std 1, and [] their divisor.
+        """Return the same rollout with advantages of mean 0 and std 1, and [] their divisor.
 
         Equal advantages become 0, with the divisor 1.
         """

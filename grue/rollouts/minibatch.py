@@ -119,10 +119,11 @@ class Minibatch:
 def standardize(
     parts: Sequence[Tensor], values: Tensor, returns: Tensor
 ) -> tuple[list[Tensor], Tensor]:
-    """Return [M] each the centred advantages and their parts, over the std of the advantages.
+    """Return [M] each (A - mean) / std of advantages and (part - mean) / std of parts, and [] std.
 
-    And [] that. Advantages are differences of returns and values: where they differ by the rounding
-    of these alone they are equal, so that neither they nor a loss are divided by a vanishing std.
+    The std is that of the advantages, less one degree of freedom. Advantages are differences of
+    returns and values: where they differ by the rounding of these alone they are equal and become
+    0, and the divisor is 1, so that neither they nor a loss are divided by a vanishing std.
 
     Args:
         parts: [M] each, the advantages and their parts.

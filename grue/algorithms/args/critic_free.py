@@ -1,4 +1,4 @@
-"""Settings of policy gradients without a critic: GRPO, Dr. GRPO, RLOO, REINFORCE++, GSPO."""
+"""Settings of policy gradients without a critic, put together from independent parts."""
 
 from __future__ import annotations
 
