@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bootstrap import CONFIDENCE, Floats, bootstrap, percentiles
+from common.bootstrap import CONFIDENCE, Floats, bootstrap, percentiles, tail_of_cases
 from grue.rl.reward_stats import prob_zero_std, tolerances
 
 _MODEL_RESAMPLES = 200
@@ -159,7 +159,7 @@ def modelled_silent_share(
         )
         for _ in range(_MODEL_RESAMPLES)
     ]
-    low, high = percentiles(draws)
+    low, high = percentiles(draws, tail=tail_of_cases(len(num_right)))
     model = BetaBinomial.fit(num_right, num_samples)
     return Estimate(model.silent_share(group_size), float(low), float(high))
 
@@ -200,8 +200,8 @@ def group_sizes_for(
         rows = rng.integers(len(rewards), size=len(rewards))
         drawn = None if num_right is None else num_right[rows]
         draws.append([size for size, _ in _smallest(silent[rows], drawn, shares)])
-    tail = (1 - CONFIDENCE) / 2
-    lows, highs = np.quantile(draws, [tail, 1 - tail], axis=0, method="nearest")  # some are inf
+    tail = tail_of_cases(len(rewards))
+    lows, highs = percentiles(draws, tail=tail, method="nearest")  # some are infinite
     return {
         share: GroupSize(size, by_model, float(low), float(high))
         for share, (size, by_model), low, high in zip(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from common.bootstrap import tail_of_cases
 from grue.diagnosis.estimates import estimates, variances
 from grue.diagnosis.group_size import silent_share
 from grue.rl.reward_stats import reward_std
@@ -72,7 +73,10 @@ def test_intervals_are_those_of_scipy_over_inputs():
         silent = (np.ptp(chosen, -1) == 0).mean(axis)
         return np.array([means.mean(axis), silent, between])
 
-    known = stats.bootstrap((np.arange(80),), of, n_resamples=4000, method="percentile", rng=1)
+    known = stats.bootstrap(
+        (np.arange(80),), of, n_resamples=4000, method="percentile", rng=1,
+        confidence_level=1 - 2 * tail_of_cases(80),
+    )  # fmt: skip
     found = estimates(rewards, None, seed=0)
     ends = np.array([(found[name].low, found[name].high)
                      for name in ("reward", "silent/3", "variance_between")])  # fmt: skip
