@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import UserError
+from common.runner.cli_overrides import Parser
 from grue.tools import flags, plan_of_flags
 from grue.tools.server_flags import add_server_flags
 
@@ -19,7 +20,8 @@ examples:
   python -m grue.diagnose --model gpt2 --data prompts.jsonl --reward sentences_with_dates
       16 outputs for each of 500 prompts, and how their rewards deviate
   python -m grue.diagnose --model Qwen/Qwen2.5-0.5B-Instruct --data openai/gsm8k --config main \\
-      --prompt_column question --references_column answer --chat_template --reward exact_answer
+      --prompt_column question --references_column answer --chat_template --max_new_tokens 512 \\
+      --reward exact_answer
   python -m grue.diagnose --server http://localhost:8000/v1 --model Qwen/Qwen2.5-72B-Instruct \\
       --data prompts.jsonl --chat_template --reward custom:my_rewards:correct
       outputs of a model that vLLM, SGLang, llama.cpp or transformers serve has
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = flags.Parser(
+    parser = Parser(
         prog=PROGRAM,
         description="Samples outputs, scores them, and says which inputs a policy gradient can "
         "learn from.",

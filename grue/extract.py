@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from common.errors import UserError
+from common.runner.cli_overrides import Parser
 from grue.tools import flags, plan_of_flags
 from grue.tools.server_flags import add_server_flags
 
@@ -20,7 +21,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Sample; return 0, 1 if that failed, or 2 after an error of the command line."""
-    parser = flags.Parser(
+    parser = Parser(
         prog="python -m grue.extract",
         description="Samples outputs and scores them: the experiment 'grue_extract' of a plan.",
         epilog=_EPILOG,

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from common.errors import UserError
+from common.runner.cli_overrides import Parser
 from grue.tools import finetuning_flags, flags, plan_of_flags
 
 _EPILOG = """\
@@ -15,15 +16,15 @@ examples:
   python -m grue.finetune --model gpt2 --data pairs.csv --references_column answer \\
       --algorithm supervised --steps 500 --learning_rate 1e-4 --lora 16
   python -m grue.finetune --model Qwen/Qwen2.5-0.5B-Instruct --data openai/gsm8k --config main \\
-      --prompt_column question --references_column answer --chat_template --reward exact_answer \\
-      --val_split test --print_plan
+      --prompt_column question --references_column answer --chat_template --max_new_tokens 512 \\
+      --reward exact_answer --val_split test --print_plan
       the plan alone
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Finetune; return 0, 1 if that failed, or 2 after an error of the command line."""
-    parser = flags.Parser(
+    parser = Parser(
         prog="python -m grue.finetune",
         description="Finetunes a model by a reward or by references: the experiment "
         "'grue_finetune' of a plan.",

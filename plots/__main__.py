@@ -10,12 +10,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from common.config.meanings import meaning_of
 from common.errors import UserError
 from common.process.console import outlive_readers
-from common.registry import suggestion
+from common.runner.cli_overrides import Parser
 from plots import FIGURES, Figure, draw, find
 
 PROGRAM = "python -m plots"
@@ -23,13 +23,6 @@ REPORT = "report"
 _SECONDS_BETWEEN_REPORTS = 30
 _OF_REPORT = f"the report of a plan: {PROGRAM} {REPORT} --plan FOLDER [--watch]"
 USAGE = f"{PROGRAM} FIGURE --runs FOLDER [FOLDER ...] [--output DIR] [options of the figure]"
-
-
-class _Parser(argparse.ArgumentParser):
-    """Argument parser whose errors are `UserError`."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; '{self.prog} --help' lists what can be given")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,12 +50,7 @@ def _draw(given: list[str]) -> list[Path]:
         figure = find(name)
     except UserError as error:
         raise UserError(f"'{name}': {error}") from error
-    parser = _figure_parser(name, figure)
-    values, unknown = parser.parse_known_args(rest)
-    if unknown:
-        known = ["--runs", "--output", *(f"--{key}" for key in figure.options.model_fields)]
-        parser.error(f"'{unknown[0]}': unknown option{suggestion(unknown[0], known)}")
-    options = vars(values)
+    options = vars(_figure_parser(name, figure).parse_args(rest))
     runs, output = options.pop("runs"), options.pop("output")
     return draw(name, runs, output, **options)
 
@@ -71,11 +59,10 @@ def _report(given: list[str]) -> list[Path]:
     """Write the report of a plan; with ``--watch`` repeatedly, until all its runs have ended."""
     from plots.report.page import has_ended, write_report
 
-    parser = _Parser(
+    parser = Parser(
         prog=f"{PROGRAM} {REPORT}",
         description="Writes the report of a plan, a page of its own, into the plan's folder.",
         epilog=f"example: {PROGRAM} {REPORT} --plan outputs/quickstart/digits --watch",
-        allow_abbrev=False,
     )
     parser.add_argument("--plan", type=Path, required=True, metavar="FOLDER",
                         help="folder of a plan")  # fmt: skip
@@ -103,22 +90,20 @@ def _overview() -> argparse.ArgumentParser:
             usage = f"  --{key}, --no-{key}" if is_switch else f"  --{key} VALUE"
             lines += [usage, textwrap.indent(textwrap.fill(words, 90), " " * 6)]
         lines += [f"  example: {_example(name, figure)}"]
-    return _Parser(
+    return Parser(
         prog=PROGRAM,
         usage=USAGE,
         description="Draws a figure from the folders of plans and runs: PNG, PDF, and CSV.",
         epilog="\n".join([*lines, "", _OF_REPORT]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 
 def _figure_parser(name: str, figure: Figure) -> argparse.ArgumentParser:
     """Return the parser of one figure; options that are not given are missing in its result."""
-    parser = _Parser(
+    parser = Parser(
         prog=f"{PROGRAM} {name}",
         description=figure.summary,
-        epilog=f"example: {_example(name, figure)}",
-        allow_abbrev=False,
+        epilog=textwrap.fill(f"example: {_example(name, figure)}", 80),
     )
     parser.add_argument(
         "--runs",

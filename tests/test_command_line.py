@@ -151,8 +151,8 @@ def test_words_behind_the_flags_that_do_not_fit(
 def test_a_number_that_does_not_fit(number: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_plan.main(["--num_parallel", number]) == 2
     assert capsys.readouterr().err == (
-        f"error: argument --num_parallel: '{number}' is not a whole number from 1 on; --help "
-        "explains the flags\n"
+        f"error: argument --num_parallel: '{number}' is not a whole number from 1 on; "
+        "'run_plan.py --help' lists what can be given\n"
     )
 
 

@@ -1,10 +1,11 @@
-"""Arguments of the command line: assignments ``key=value``, and advice on unknown words."""
+"""Arguments of command lines: assignments ``key=value``, and advice on unknown words."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import re
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NoReturn
@@ -42,11 +43,29 @@ _PUBLISHED = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Argument parser that reports errors in one line."""
+    """Argument parser whose errors are `UserError`, and which knows what a misspelt flag means."""
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options of the base; descriptions keep their lines, flags have no short form."""
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(formatter_class=formatter, allow_abbrev=False, **options)
+
+    def parse_args(  # type: ignore[override]  # the base has overloads for other namespaces
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse a command line; a misspelt flag is told before what is missing without it."""
+        words = sys.argv[1:] if args is None else args
+        known = list(self._option_string_actions)
+        for word in words:
+            flag = word.partition("=")[0]
+            is_flag = flag.startswith("--") and flag != "--" and " " not in flag
+            if is_flag and flag not in known:
+                self.error(f"'{flag}': unknown option{suggestion(flag, known)}")
+        return super().parse_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
-        raise UserError(f"{message}; --help explains the flags")
+        raise UserError(f"{message}; '{self.prog} --help' lists what can be given")
 
 
 def overrides_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -164,8 +164,6 @@ def build_parser() -> argparse.ArgumentParser:
         prog="run_plan.py",
         description="Makes the runs of a JSON plan that are not done yet, and draws its figures.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     for topic, flags in _FLAGS.items():
         group = parser.add_argument_group(topic)

@@ -9,7 +9,6 @@ TensorFlow is not needed.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -23,6 +22,7 @@ from common.errors import UserError
 from common.files.no_space import NoSpace
 from common.process.console import outlive_readers
 from common.run.folder import replacing_folder
+from common.runner.cli_overrides import Parser
 from grue.tools.gpt2_checkpoint import Sizes, weights
 from grue.tools.tensor_bundle import read_bundle
 
@@ -37,16 +37,11 @@ _END = "<|endoftext|>"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Convert a folder; return 0, or 2 after an error message."""
     description, _, usage = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m grue.tools.convert_gpt2",
-        description=description,
-        epilog=usage,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="python -m grue.tools.convert_gpt2", description=description, epilog=usage)
     parser.add_argument("folder", type=Path, help="OpenAI's files")
     parser.add_argument("output", type=Path, help="the folder to make")
-    args = parser.parse_args(arguments)
     try:
+        args = parser.parse_args(arguments)
         convert(args.folder, args.output)
     except (UserError, NoSpace) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -6,23 +6,9 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from common.errors import UserError
-
-
-class Parser(argparse.ArgumentParser):
-    """Argument parser whose errors are `UserError`."""
-
-    def __init__(self, **options: Any) -> None:
-        """Take the options of the base; examples keep their lines."""
-        super().__init__(
-            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options
-        )
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse the command line."""
-        raise UserError(f"{message}; '{self.prog} --help' shows what can be given")
 
 
 def at_least(kind: Callable[[str], Any], least: float) -> Callable[[str], Any]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError
-from grue.tools.flags import Parser, at_least
+from common.runner.cli_overrides import Parser
+from grue.tools.flags import at_least
 
 if TYPE_CHECKING:
     from grue.policies.generation_config import GenerationConfig

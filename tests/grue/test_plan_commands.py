@@ -102,7 +102,8 @@ def test_encoder_decoders_are_known_by_themselves(
     ("command", "arguments", "message"),
     [
         (extract, [], "--model, --data, --reward: needed; '--help' shows examples"),
-        (extract, ["--algorithm", "grpo"], "unrecognized arguments: --algorithm grpo"),
+        (extract, ["--algorithm", "grpo"], "'--algorithm': unknown option"),
+        (extract, ["--num_sample", "4"], "unknown option; did you mean '--num_samples'?"),
         (finetune, ["--model", "m", "--data", "d"], "--reward: needed"),
         (finetune, ["--model", "m", "--data", "d", "--algorithm", "supervised"],
          "--references_column: needed; 'supervised' learns the references"),

@@ -117,7 +117,7 @@ def test_without_a_number_samples_go_on_until_nobody_reads(model: Path) -> None:
 
 
 WRONG: list[tuple[list[str], str]] = [
-    ([], "--model.*; 'python -m grue.tools.sample --help' shows"),
+    ([], "--model.*; 'python -m grue.tools.sample --help' lists"),
     (["--model", "/nowhere", "--text", "x"], r"'--model' = '/nowhere': cannot be loaded"),
     (["--model", "MODEL", "--temperature", "-1"], "'-1': expected a number of at least 0"),
     (["--model", "MODEL", "--temperature", "nan"], "'nan': expected a number of at least 0"),

@@ -34,6 +34,9 @@ def test_complaints_are_one_message_and_status_2(tmp_path, capsys):
     assert "'--smoth': unknown option; did you mean '--smooth'?" in complaint(
         capsys, figure, "--runs", plan, "--smoth", "5"
     )
+    assert "'--plna': unknown option; did you mean '--plan'?" in complaint(
+        capsys, "report", "--plna", plan
+    )
     assert "'smooth' = 0: must be at least 1" in complaint(
         capsys, figure, "--runs", plan, "--smooth", "0"
     )
