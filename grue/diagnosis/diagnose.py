@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 TARGET_SHARES = (0.5, 0.2, 0.1)
 """Shares of silent groups for which a group size is searched."""
 _EXAMPLES = 3
+_MANY = 0.5
+"""Share of outputs above which a cause is worth a sentence."""
 _CERTAIN = "too little randomness in sampling"
 
 
@@ -32,6 +34,8 @@ class Sampled:
     """K texts of each of N inputs."""
     parts: Mapping[str, Floats] = field(default_factory=dict)
     """[N, K] rewards that are added up, by name, times their weights; none for a single reward."""
+    at_limit: Flags | None = None
+    """[N, K] outputs that have as many tokens as one may have; None where that is not known."""
     zero_tol: float | None = None
     """Difference up to which rewards are equal, see `grue.rl.reward_stats.zero_std`."""
 
@@ -120,7 +124,7 @@ class Diagnosis:
             told = [self._varies_between_alone(), self._kinds()]
         else:
             told = [self._kinds()]
-        return " ".join([*told, *self._parts()])
+        return " ".join([*told, *self._cut(), *self._parts()])
 
     def _never_matches(self) -> str:
         examples = self._examples(np.ones(self.num_inputs, dtype=bool))
@@ -161,6 +165,18 @@ class Diagnosis:
         ]  # fmt: skip
         told = [f"{_have(int(flags.sum()))} {words}" for flags, words in kinds if flags.any()]
         return f"Of the silent inputs {_listed(told)}." if told else "No input is silent."
+
+    def _cut(self) -> Iterator[str]:
+        """Yield that most outputs of the lowest reward are as long as an output may be."""
+        if self.sampled.at_limit is None:
+            return
+        lowest = self.sampled.at_limit[self.causes.lowest]
+        if lowest.size and lowest.mean() > _MANY:
+            yield (
+                f"{_percent(lowest.mean())} of these outputs with the lowest reward are as long as "
+                "an output may be: they may be cut off before what the reward looks for "
+                "(max_new_tokens)."
+            )
 
     def _parts(self) -> Iterator[str]:
         """Yield what parts of a summed reward deviate."""

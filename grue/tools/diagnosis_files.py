@@ -24,6 +24,7 @@ from common.run.folder import (
 from common.run.provenance import of_this_program
 from common.runner.index import read_index
 from grue.diagnosis import gradients
+from grue.diagnosis.causes import Flags
 from grue.diagnosis.diagnose import Diagnosis, Floats, Sampled, diagnose
 from grue.diagnosis.estimates import estimates
 from grue.experiments.extract.config import ExtractConfig
@@ -38,6 +39,7 @@ from grue.interop.prompt_folders import write_for_trl, write_for_verl
 from grue.interop.trl_run import TrlRun
 from grue.rewards.config import RewardConfig
 from grue.rl import reward_stats
+from grue.tasks.config import DatapoolConfig
 from grue.tasks.inputs import load_inputs
 
 if TYPE_CHECKING:
@@ -85,8 +87,17 @@ def of_run(folder: RunFolder, out: Path, *, seed: int) -> list[str]:
     statistics = pd.read_parquet(folder.table("reward_stats"))
     own = statistics[statistics["metric"] == REWARD]
     norms = own.filter([SQUARED_NORM, STANDARD_ERROR]).reset_index(drop=True)
+    most = config.alg.generation_kwargs.max_new_tokens
+    at_limit = (
+        None if most is None else (samples["num_tokens"] >= most).to_numpy(bool, na_value=False)
+    )
     return _write(samples, {REWARD: 1.0}, parts, rows, out, seed=seed, norms=norms,
-                  source=getattr(config.datapool.args, "dataset", config.datapool.id))  # fmt: skip
+                  source=source_of(config.datapool), at_limit=at_limit)  # fmt: skip
+
+
+def source_of(datapool: DatapoolConfig) -> str:
+    """Return the name of the data: that of a data set on the hub, otherwise the task's id."""
+    return str(datapool.args.get("dataset", datapool.id))
 
 
 def _weights_of_parts(reward: RewardConfig) -> Mapping[str, float]:
@@ -144,13 +155,15 @@ def _write(
     seed: int,
     source: str,
     norms: pd.DataFrame | None = None,
+    at_limit: Flags | None = None,
     told: Sequence[str] = (),
 ) -> list[str]:
     """Write all files; ``rewards`` are the columns that are added up, with their weights.
 
     ``parts`` has the columns of a sum's rewards, with their weights in it. The sentences end with
     those in ``told``. ``source`` names where the inputs are from. ``norms`` has the squared norms
-    of the inputs' expected gradients, if they are estimated.
+    of the inputs' expected gradients, if they are estimated; ``at_limit`` tells the outputs
+    that have as many tokens as one may have.
 
     Raises:
         UserError: there is one input alone.
@@ -167,7 +180,8 @@ def _write(
     total = np.sum([weight * of(name) for name, weight in rewards.items()], axis=0)
     outputs = samples["output"].to_numpy().reshape(shape).tolist()
     of_parts = {name.removeprefix(REWARD_PART): weight * of(name) for name, weight in parts.items()}
-    found = diagnose(Sampled(total, outputs, of_parts), seed=seed)
+    full = None if at_limit is None else at_limit.reshape(shape)
+    found = diagnose(Sampled(total, outputs, of_parts, full), seed=seed)
     ids = samples["input_id"].to_numpy().reshape(shape)[:, 0].tolist()
     table, summary = reward_stats.tables(
         ids, {REWARD: total, **{_beside(name): of(name) for name in parts}},

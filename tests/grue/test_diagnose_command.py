@@ -13,8 +13,11 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 import run_plan
+from common.config.resolve import resolve
 from grue import diagnose
+from grue.tasks.config import DatapoolConfig
 from grue.tools import plan_of_flags
+from grue.tools.diagnosis_files import source_of
 from plots import __main__ as plots
 from tests.grue.conftest import save_model
 from tests.grue.tasks.conftest import write_jsonl
@@ -168,3 +171,16 @@ def test_one_input_alone_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert diagnose.main(given) == 2
     assert "there is one input alone" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("datapool", "name"),
+    [
+        ({"id": "hub_dataset", "args": {"dataset": "openai/gsm8k"}}, "openai/gsm8k"),
+        ({"id": "arithmetic"}, "arithmetic"),
+    ],
+)
+def test_lists_for_verl_name_the_data_set_by_which_it_chooses_its_reward(datapool, name) -> None:
+    config, problems = resolve(DatapoolConfig, datapool)
+    assert config is not None, problems
+    assert source_of(config) == name

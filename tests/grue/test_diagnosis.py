@@ -204,6 +204,18 @@ def test_equal_outputs_are_told_whatever_their_rewards(rewards, words):
     assert words in found.sentences()[1]
 
 
+@pytest.mark.parametrize("others", [0.0, 1.0])
+def test_outputs_that_may_be_cut_off_are_told(others):
+    rewards = np.array([[0.0, 0.0], [0.0, 0.0], [others, others]])
+    outputs = [["a", "b"], ["c", "d"], ["e", "f"]]
+    at_limit = np.array([[True, True], [True, False], [True, True]])
+    (_, why, *_) = diagnose(Sampled(rewards, outputs, {}, at_limit), seed=0).sentences()
+    share = "75" if others else "83.3"
+    assert f"{share} % of these outputs with the lowest reward are as long as an output may" in why
+    (_, why, *_) = diagnose(Sampled(rewards, outputs, {}, at_limit & False), seed=0).sentences()
+    assert "as long" not in why
+
+
 def test_inputs_with_equal_outputs_are_told_from_those_with_different_ones():
     outputs = [["a", "a"], ["b", "c"], ["d", "d"], ["e", "f"]]
     found = diagnose(sampled([[0, 0], [1, 1], [0, 0], [2, 2]], outputs=outputs), seed=0)

@@ -99,9 +99,8 @@ def test_a_run_whose_metrics_are_all_left_out_ends_well_and_has_no_score(
                         train_evaluation__n_iters=2)  # fmt: skip
     assert workplace.run_plan(write(workplace, run)).status == 0
     (found,) = workplace.folders()
-    assert json.loads(found.summary.read_text()) == {
-        "score": None, "score_metric_name": None, "last": {}
-    }  # fmt: skip
+    summary = json.loads(found.summary.read_text())
+    assert (summary["score"], summary["score_metric_name"], summary["last"]) == (None, None, {})
     assert [row["step"] for row in read_json_lines(found.metrics)] == [0, 1, 2, 2]
 
 
@@ -120,6 +119,18 @@ def test_a_split_with_some_references_is_refused_before_the_run(
     ) in outcome.err
     with pytest.raises(UserError, match="'rouge' needs references, and the input 'bare' has none"):
         Texts(["bare", "b"], ["", ""], [[], ["c"]], [{}, {}]).check_references("rouge")
+
+
+def test_the_column_of_references_is_asked_for_where_none_is_named(
+    workplace: Workplace, model: Path
+) -> None:
+    keys = data(workplace.path / "data")
+    keys["datapool__args"]["references_column"] = None
+    run = reinforcement(model, **keys, train_evaluation__metrics=[], reward_fn__id="rouge",
+                        reward_fn__args={"rouge_type": "rouge1"})  # fmt: skip
+    outcome = workplace.run_plan(write(workplace, run))
+    assert outcome.status == 2
+    assert "name their column as 'datapool.args.references_column', or take it out" in outcome.err
 
 
 def test_hints_without_references_are_refused_before_the_run(

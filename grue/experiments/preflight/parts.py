@@ -28,6 +28,7 @@ _JUDGED_BY = {
     "learned_preference": "reward_model",
 }
 """Experiments whose models these parts use."""
+_COLUMN = "references_column"
 
 
 def part_problems(run: Run, answers: Answers) -> Iterator[Problem]:
@@ -182,9 +183,12 @@ def _of_references(
         return
     if isinstance(run.config, FinetuneConfig) and key != "reward_fn" and not found.has_text:
         return  # evaluations leave the metric out of such a split, and say so
+    assert isinstance(run.config, TextConfig), "as part_problems has checked"
+    unnamed = run.config.datapool.args.get(_COLUMN, "") is None
+    fix = f"name their column as 'datapool.args.{_COLUMN}'" if unnamed else "choose data with them"
     yield Problem(
         f"needs references, and the split '{split}' has inputs without, such as "
-        f"{found.bare[:60]!r}; choose data with references, or take it out",
+        f"{found.bare[:60]!r}; {fix}, or take it out",
         key,
         part.id,
     )
