@@ -21,6 +21,8 @@ from common.run.folder import replacing, write_table
 from plots.lines import LEAST_WIDTH
 
 STYLE = Path(__file__).with_name("style.mplstyle")
+_LETTERS_PER_INCH = 11
+"""Number of letters of a caption that are as wide as an inch."""
 _TITLE_WIDTH = 52  # letters; longer lines would push the second column of panels aside
 
 
@@ -79,8 +81,12 @@ def legend(
 ) -> None:
     """Draw one legend for all panels, below them, where it covers no data.
 
-    Each entry of a column holds the properties of a line, its ``label`` among them.
+    Each entry of a column holds the properties of a line, its ``label`` among them. Lines of the
+    caption that are longer than the figure is wide are broken.
     """
+    if caption is not None:
+        letters = int(figure.get_figwidth() * _LETTERS_PER_INCH)
+        caption = "\n".join(textwrap.fill(line, letters) for line in caption.split("\n"))
     longest = max(len(column) for column in columns)
     blank = {"label": "", "linestyle": "none"}
     entries = [entry for column in columns for entry in [*column, *[blank] * longest][:longest]]

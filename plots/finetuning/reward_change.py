@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from common.errors import Problem
+from plots.captions import from_to
 from plots.finetuning.correlation import binned_means, pearson, spearman
 from plots.finetuning.rewards import LOOKS, METHODS, Finetuned, finetuned, not_before_and_after
-from plots.finetuning.sampled import WANTED
 from plots.inputs import dot
 from plots.needs.planned import PlannedRun
 from plots.options import FigureOptions
 from plots.runs import load_runs
+from plots.sampled.stats import WANTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,9 +173,6 @@ def _legend() -> list[list[dict[str, Any]]]:
 def _caption(table: pd.DataFrame) -> str:
     """Return the numbers of inputs, samples and seeds."""
     sizes = table.groupby(["dataset", "finetuning"], sort=False).size()
-    n, samples, seeds = (
-        " to ".join(str(value) for value in sorted({values.min(), values.max()}))
-        for values in (sizes, table["n"], table["seeds"])
-    )
+    n, samples, seeds = (from_to(values) for values in (sizes, table["n"], table["seeds"]))
     runs = f"mean over {seeds} seeds" if table["seeds"].max() > 1 else "one seed"
     return f"n = {n} inputs, K = {samples} samples of each, {runs}; [95 % intervals]"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from common.errors import Problem, UserError
-from plots import lines
+from plots import captions, lines
 from plots.bars import bars
 from plots.finetuning import sweeps
 from plots.options import FigureOptions
@@ -75,14 +75,14 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     table = statistics(groups, options)
     with canvas.styled():
         legend = lines.entries(groups, table, width=_SIZE[0], spread=lines.CROSS)
-        figure, (axes,) = canvas.wrapped(1, 1, _SIZE, lines=len(legend[0]))
+        figure, (axes,) = canvas.wrapped(1, 1, _SIZE, lines=len(legend[0]) + 3)
         figure.suptitle(subject(measured), parse_math=False)
         for look, (name, _) in zip(lines.looks(), groups, strict=False):
             _line(axes, table[table["line"] == name], look)
         axes.set_xscale("log" if options.log_kl else "linear")
         axes.set_xlabel(f"{options.kl} (nats)", parse_math=False)
         axes.set_ylabel(options.reward, parse_math=False)
-        canvas.legend(figure, legend)
+        canvas.legend(figure, legend, caption=_caption(measured, options))
         return canvas.save(figure, table, stem)
 
 
@@ -129,6 +129,18 @@ def _iterations(run: Run, options: Options) -> pd.DataFrame:
 def _parts(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     """Return the means over each of ``count`` equal parts of the iterations, by its number."""
     return rows.groupby(np.arange(len(rows)) * count // len(rows)).mean()
+
+
+def _caption(runs: Sequence[Run], options: Options) -> str:
+    """Return the numbers of inputs and samples, and of the points of a line."""
+    is_evaluated = options.reward.startswith(("train/", "val/", "test/"))
+    counts = (
+        captions.evaluated(runs, [options.reward]) if is_evaluated else captions.drawn_outputs(runs)
+    )
+    most = max(len(_iterations(run, options)) for run in runs)
+    if options.points >= most:
+        return counts
+    return f"{counts};\nmeans over {options.points} parts of the iterations"
 
 
 def _line(axes: Axes, line: pd.DataFrame, look: dict[str, Any]) -> None:

@@ -11,10 +11,10 @@ from common.errors import Problem, UserError
 from common.key_paths import value_at
 from common.run.folder import RunFolder
 from plots.finetuning.lineage import model_key, run_before
-from plots.finetuning.sampled import metric_of
 from plots.needs import planned
 from plots.needs.planned import PlannedRun
 from plots.runs import Run, json_object
+from plots.sampled.stats import metric_of
 from plots.variants import SEEDS, dataset_names
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def finetuned(sampled: Sequence[Run], metric: str | None) -> list[Finetuned]:
     """Return the finetuning runs whose first and last models were both sampled.
 
     Args:
-        sampled: runs that sample, with the tables of `plots.finetuning.sampled.read_stats`.
+        sampled: runs that sample, with the tables of `plots.sampled.stats.read_stats`.
         metric: reward; None for the first metric of each data set.
 
     Raises:

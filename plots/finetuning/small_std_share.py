@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from common.errors import Problem, UserError
 from plots import lines
+from plots.captions import from_to
 from plots.finetuning.correlation import pearson, spearman
 from plots.finetuning.rewards import RFT, SFT, Finetuned, finetuned, not_before_and_after
-from plots.finetuning.sampled import WANTED, low_std_of
 from plots.needs.planned import PlannedRun
 from plots.options import FigureOptions
 from plots.runs import load_runs
+from plots.sampled.stats import WANTED, low_std_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,10 +151,7 @@ def _panel(axes: Axes, table: pd.DataFrame, looks: Sequence[dict[str, Any]]) -> 
 
 
 def _caption(table: pd.DataFrame) -> str:
-    n, samples, seeds = (
-        " to ".join(str(value) for value in sorted({table[key].min(), table[key].max()}))
-        for key in ("inputs", "samples", "seeds")
-    )
+    n, samples, seeds = (from_to(table[key]) for key in ("inputs", "samples", "seeds"))
     several = table["seeds"].max() > 1
     bars = f"\nbars: \u00b1 1 standard deviation over {seeds} seeds" if several else ", one seed"
     return f"n = {n} inputs, K = {samples} samples of each{bars}; [95 % interval]"

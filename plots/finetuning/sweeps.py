@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import UserError
 from common.key_paths import value_at
 from plots import lines
+from plots.captions import evaluated, over_seeds
 from plots.finetuning.lineage import model_key
 from plots.finetuning.rewards import SFT
 from plots.needs import planned
@@ -39,7 +40,6 @@ BY_REWARDS = replace(
 """Table of the runs that finetune by rewards alone."""
 _VALIDATION = "val/"
 _SUPERVISED = "supervised"
-_NUM_SAMPLES = "train_evaluation.num_samples_per_input"
 _PANEL = (3.3, 2.8)
 _APART = 0.06
 """Distance between the markers of neighbouring lines; values are 1 apart."""
@@ -162,7 +162,7 @@ def draw_panels(
             axes.set_xlabel(panel, parse_math=False)
             if place % columns == 0:
                 axes.set_ylabel(metric, parse_math=False)
-        canvas.legend(figure, legend, caption=_caption(table, baseline, runs))
+        canvas.legend(figure, legend, caption=_caption(table, baseline, runs, metric))
         return canvas.save(figure, table, stem)
 
 
@@ -203,13 +203,9 @@ def _legend(
     return [found, others]
 
 
-def _caption(table: pd.DataFrame, baseline: pd.Series, runs: Sequence[Run]) -> str:
-    """Return the numbers of samples and seeds."""
-    counts = {table["n"].min(), table["n"].max(), *([len(baseline)] if len(baseline) else [])}
-    shown = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+def _caption(table: pd.DataFrame, baseline: pd.Series, runs: Sequence[Run], metric: str) -> str:
+    """Return the numbers of inputs, samples and seeds."""
+    counts = [*table["n"], *([len(baseline)] if len(baseline) else [])]
     several = max(counts) > 1
     bars = "\nbars and band: \u00b1 1 standard deviation over them" if several else ""
-    samples = {int(value_at(run.config, _NUM_SAMPLES, 1)) for run in runs}
-    num_samples = " to ".join(str(count) for count in sorted({min(samples), max(samples)}))
-    drawn = f"K = {num_samples} sample{'s' if max(samples) > 1 else ''} of each input"
-    return f"last evaluation, {drawn}, {shown} seed{'s' if several else ''}{bars}"
+    return f"last evaluation: {evaluated(runs, [metric])}, {over_seeds(counts)}{bars}"

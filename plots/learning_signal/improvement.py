@@ -12,6 +12,7 @@ import numpy as np
 from common.errors import Problem
 from common.run.folder import RunFolder
 from plots import lines
+from plots.captions import evaluated
 from plots.finetuning.correlation import pearson, spearman
 from plots.needs import planned
 from plots.needs.planned import PlannedRun
@@ -74,7 +75,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     x, y = table["variance"].to_numpy(), table["improvement"].to_numpy()
     looks: list[dict[str, Any]] = []
     with canvas.styled():
-        figure, (axes,) = canvas.wrapped(1, 1, (5.0, 3.6), lines=(len(groups) + 2) // 2)
+        figure, (axes,) = canvas.wrapped(1, 1, (5.0, 3.6), lines=(len(groups) + 2) // 2 + 2)
         for look, (name, _) in zip(lines.looks(), groups, strict=False):
             looks.append({"label": name, **look, "linestyle": "none", "markersize": 4})
             own = table[table["line"] == name]
@@ -88,7 +89,8 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
         axes.set_ylabel(f"change of {wanted}\nper iteration", parse_math=False)
         axes.set_title(f"Pearson {pearson(x, y)}\nSpearman {spearman(x, y)}", fontsize="small")
         figure.suptitle(subject(loaded), parse_math=False)
-        canvas.legend(figure, [looks[::2], looks[1::2]])
+        caption = f"a dot: two evaluations of a run in turn;\n{evaluated(loaded, [wanted])}"
+        canvas.legend(figure, [looks[::2], looks[1::2]], caption=caption)
         return canvas.save(figure, table, stem)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from common.errors import UserError
 from common.run.folder import RunFolder
 from plots import lines
+from plots.captions import drawn_outputs, evaluated
 from plots.finetuning.correlation import pearson, spearman
 from plots.needs import planned
 from plots.needs.wanted import Wanted
@@ -67,7 +68,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     x, y = table["silent_share"].to_numpy(), table["final"].to_numpy()
     looks: list[dict[str, Any]] = []
     with canvas.styled():
-        figure, (axes,) = canvas.wrapped(1, 1, (5.0, 3.6), lines=(len(groups) + 1) // 2)
+        figure, (axes,) = canvas.wrapped(1, 1, (5.0, 3.6), lines=(len(groups) + 1) // 2 + 3)
         for look, (name, _) in zip(lines.looks(), groups, strict=False):
             looks.append({"label": name, **look, "linestyle": "none"})
             own = table[table["line"] == name]
@@ -76,8 +77,14 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
         axes.set_ylabel(f"{table['metric'].iloc[0]} at the end", parse_math=False)
         axes.set_title(f"Pearson {pearson(x, y)}\nSpearman {spearman(x, y)}", fontsize="small")
         figure.suptitle(subject(loaded), parse_math=False)
-        canvas.legend(figure, [looks[::2], looks[1::2]] if len(looks) > 1 else [looks])
+        columns = [looks[::2], looks[1::2]] if len(looks) > 1 else [looks]
+        canvas.legend(figure, columns, caption=_caption(table, loaded))
         return canvas.save(figure, table, stem)
+
+
+def _caption(table: pd.DataFrame, runs: Sequence[Run]) -> str:
+    end = evaluated(runs, table["metric"].unique())
+    return f"a dot: a run; training: {drawn_outputs(runs)};\nat the end: {end}"
 
 
 def points(groups: Sequence[tuple[str, Sequence[Run]]], metric: str | None) -> pd.DataFrame:

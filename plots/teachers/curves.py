@@ -10,7 +10,7 @@ from common.errors import Problem
 from plots import lines
 from plots.needs.planned import PlannedRun
 from plots.options import FigureOptions
-from plots.teachers.points import MEASURED, Study, studies, without_policies
+from plots.teachers.points import MEASURED, Study, counts_in_words, studies, without_policies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,12 +51,13 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    table = curves(studies(runs, options.only, options.true_metric))
+    found = studies(runs, options.only, options.true_metric)
+    table = curves(found)
     names, rewards = (table[key].unique().tolist() for key in ("study", "reward"))
     looks: dict[str, dict[str, Any]] = dict(zip(rewards, lines.looks(), strict=False))
     with canvas.styled():
         figure, grid = canvas.wrapped(
-            2 * len(names), 2, _PANEL, lines=(len(rewards) + 2) // 3, sharex=True
+            2 * len(names), 2, _PANEL, lines=(len(rewards) + 2) // 3 + 2, sharex=True
         )
         for place, axes in enumerate(grid):
             name, column = names[place // 2], list(_REWARDS)[place % 2]
@@ -69,7 +70,8 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
         for axes in grid[-2:]:
             axes.set_xlabel("KL divergence from the start (nats)")
         of_lines = [{"label": reward, **look} for reward, look in looks.items()]
-        canvas.legend(figure, [of_lines[start::3] for start in range(min(3, len(of_lines)))])
+        by_column = [of_lines[start::3] for start in range(min(3, len(of_lines)))]
+        canvas.legend(figure, by_column, caption=counts_in_words(found))
         return canvas.save(figure, table, stem)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import Problem, UserError
 from common.key_paths import value_at
 from common.run.folder import RunFolder
+from plots.captions import from_to, over_seeds
 from plots.needs import planned
 from plots.needs.planned import PlannedRun
 from plots.needs.wanted import Wanted, drawn, none_leaves
@@ -57,6 +59,10 @@ class Study:
     measures: pd.DataFrame
     """A row per reward and a column per measure."""
     taught: Sequence[Taught]
+    num_prompts: int
+    """Number of prompts on which rewards were measured."""
+    num_samples: int
+    """Number of the policy's outputs of each."""
 
 
 def _read_measures(folder: RunFolder) -> pd.DataFrame | None:
@@ -126,6 +132,19 @@ def studies(runs: Sequence[Path], only: str = "", true_metric: str | None = None
     return found
 
 
+def counts_in_words(found: Sequence[Study]) -> str:
+    """Return the numbers of prompts and samples of measures, and of seeds of policies."""
+    prompts, samples = (
+        from_to([getattr(study, name) for study in found])
+        for name in ("num_prompts", "num_samples")
+    )
+    seeds = Counter((one.study, one.reward) for study in found for one in study.taught)
+    return (
+        f"measured on n = {prompts} prompts, K = {samples} outputs of each;\n"
+        f"mean and standard deviation over {over_seeds(seeds.values())}"
+    )
+
+
 def points(found: Sequence[Study]) -> pd.DataFrame:
     """Return one row per policy: study, reward, seed, all measures, gains and KL divergence."""
     import pandas as pd
@@ -162,7 +181,8 @@ def _tabular(run: Run) -> Study:
         Taught(run.name, str(name), seed, curve.set_index("step"))
         for name, curve in curves.groupby("reward", sort=False)
     ]
-    return Study(run.name, seed, run.table, taught)
+    counts = int(run.config["num_prompts"]), int(run.config["num_measured_samples"])
+    return Study(run.name, seed, run.table, taught, *counts)
 
 
 def _of_texts(run: Run, policies: Sequence[Run], true_metric: str | None) -> Study:
@@ -171,11 +191,15 @@ def _of_texts(run: Run, policies: Sequence[Run], true_metric: str | None) -> Stu
     Raises:
         UserError: there is no such policy.
     """
+    import pandas as pd
+
     constants = json_object(run.path / "normalization.json")
     taught = list(_taught(run, policies, constants, true_metric))
     if not taught:
         raise UserError(f"{run.path}: no policy was trained by a reward that it measured\n  {_FIX}")
-    return Study(run.name, None, run.table, taught)
+    inputs = pd.read_parquet(RunFolder(run.path).table("teachers_by_input"), columns=["input_id"])
+    num_samples = int(value_at(run.config, "evaluation.num_samples_per_input"))
+    return Study(run.name, None, run.table, taught, inputs["input_id"].nunique(), num_samples)
 
 
 def _taught(

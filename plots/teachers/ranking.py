@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from common.errors import Problem, UserError
 from plots import lines
+from plots.captions import from_to
 from plots.finetuning.correlation import LEAST, spearman
 from plots.needs.planned import PlannedRun
 from plots.options import FigureOptions
-from plots.teachers.points import MEASURED, TRAINED, TRUE, points, studies, without_policies
+from plots.teachers.points import (
+    MEASURED,
+    TRAINED,
+    TRUE,
+    counts_in_words,
+    points,
+    studies,
+    without_policies,
+)
 from plots.teachers.scatter import check_measures, in_words
 
 if TYPE_CHECKING:
@@ -72,13 +81,14 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    found = points(studies(runs, options.only, options.true_metric))
+    of_studies = studies(runs, options.only, options.true_metric)
+    found = points(of_studies)
     check_measures(found, options.measures)
     table = correlations(found, options.measures, TRUE if options.gain == "true" else TRAINED)
     names, count = table["study"].unique().tolist(), len(options.measures)
     with canvas.styled():
         height = 1.2 + 0.16 * len(names) * (count + 1)
-        figure, (axes,) = canvas.wrapped(1, 1, (7.0, height), lines=(count + 1) // 2)
+        figure, (axes,) = canvas.wrapped(1, 1, (7.0, height), lines=(count + 1) // 2 + 2)
         for place, (look, measure) in enumerate(zip(lines.looks(), options.measures, strict=False)):
             of_measure = table[table["measure"] == measure]
             heights = [
@@ -97,7 +107,9 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
             {"label": in_words(measure), **look, "linestyle": "none"}
             for look, measure in zip(lines.looks(), options.measures, strict=False)
         ]
-        canvas.legend(figure, [entries[::2], entries[1::2]])
+        models = from_to(found.groupby(["study", "seed"]).size())
+        caption = f"{models} reward models, {counts_in_words(of_studies)}"
+        canvas.legend(figure, [entries[::2], entries[1::2]], caption=caption)
         return canvas.save(figure, table, stem)
 
 

@@ -10,10 +10,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from common.errors import Problem, UserError
 from plots import lines
+from plots.captions import from_to
 from plots.finetuning.correlation import pearson, spearman
 from plots.needs.planned import PlannedRun
 from plots.options import FigureOptions
-from plots.teachers.points import MEASURED, TRAINED, TRUE, means, points, studies, without_policies
+from plots.teachers.points import (
+    MEASURED,
+    TRAINED,
+    TRUE,
+    Study,
+    counts_in_words,
+    means,
+    points,
+    studies,
+    without_policies,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +86,8 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     """
     from plots import canvas  # matplotlib, which checking options does not need
 
-    table = means(points(studies(runs, options.only, options.true_metric)))
+    found = studies(runs, options.only, options.true_metric)
+    table = means(points(found))
     check_measures(table, options.measures)
     rows = [(name, gain) for name in table["study"].unique() for gain in _GAINS]
     columns, rewards = len(options.measures), table["reward"].unique().tolist()
@@ -85,7 +97,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
             len(rows) * columns,
             columns,
             _PANEL,
-            lines=2 + math.ceil(len(looks) / 3),
+            lines=3 + math.ceil(len(looks) / 3),
             sharex="col",
             sharey="row",
         )
@@ -99,7 +111,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
                 axes.set_xlabel(in_words(measure), parse_math=False)
         entries = [{"label": name, **look, "linestyle": "none"} for name, look in looks.items()]
         by_column = [entries[start::3] for start in range(min(3, len(entries)))]
-        canvas.legend(figure, by_column, caption=_caption(table))
+        canvas.legend(figure, by_column, caption=_caption(table, found))
         return canvas.save(figure, table, stem)
 
 
@@ -126,11 +138,9 @@ def _panel(axes: Axes, table: pd.DataFrame, measure: str, gain: str, looks: Look
     axes.set_title(f"Pearson {pearson(x, y)}\nSpearman {spearman(x, y)}", fontsize="small")
 
 
-def _caption(table: pd.DataFrame) -> str:
-    seeds = sorted({int(table["seeds"].min()), int(table["seeds"].max())})
-    count = table.groupby("study").size().max()
+def _caption(table: pd.DataFrame, found: Sequence[Study]) -> str:
+    models = from_to(table.groupby("study").size())
     return (
-        f"{count} reward models, mean and standard deviation over {' to '.join(map(str, seeds))} "
-        f"seed{'s' * (seeds[-1] > 1)};\nrewards in units of their std under the initial policy; "
-        "[95 % intervals]"
+        f"{models} reward models, {counts_in_words(found)};\nrewards in units of their std under "
+        "the initial policy; [95 % intervals]"
     )

@@ -70,6 +70,8 @@ def test_the_inputs_of_every_evaluation_can_be_fewer_and_what_is_left_of_them_is
         assert first["val"] != [f"val_{i}" for i in range(5)]  # drawn, not the first ones
         log = folder.log.read_text()
         assert "inputs of each evaluation: 6 of 'train', 5 of 'val', 3 of 'test'" in log
+        summary = json.loads(folder.summary.read_text())
+        assert summary["num_inputs"] == {"train": 6, "val": 5, "test": 3}
     for count in (2, 3):  # ppo evaluates once on the way, sft twice, and both at the end
         rest = f"1 x 6 inputs of 'train', {count} x 5 inputs of 'val', 1 x 3 inputs of 'test'"
         assert rest in outcome.err

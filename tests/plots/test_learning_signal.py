@@ -7,6 +7,8 @@ import pytest
 
 import plots
 from common.errors import UserError
+from common.run.folder import RunFolder
+from common.run.summary import write_summary
 from tests.plots.folders import make_index, text_run
 
 pytestmark = pytest.mark.usefixtures("drawn")
@@ -16,15 +18,25 @@ METRIC = "val/answer/accuracy"
 
 def run(folder, silent, right, pass_at_2, **config):
     """A run with a share of silent groups per iteration, and evaluations every second one."""
-    rows = [{"epoch": i, "step": i, "groups/constant": share} for i, share in enumerate(silent, 1)]
+    rows = [{"epoch": i, "step": i, "groups/constant": share, "elapsed/samples": 64 * i}
+            for i, share in enumerate(silent, 1)]  # fmt: skip
     rows += [
         {"epoch": 2 * i, "step": 2 * i, METRIC: p, f"{METRIC}/pass_at_k/2": q}
         for i, (p, q) in enumerate(zip(right, pass_at_2, strict=True))
     ]
-    return text_run(folder, rows, alg={"id": "grpo"}, **config)
+    found = text_run(
+        folder, rows, alg={"id": "grpo", "args": {"num_samples_per_input": 8}},
+        train_evaluation={"num_samples_per_input": 4}, **config,
+    )  # fmt: skip
+    write_summary(RunFolder(found), right[-1], METRIC, num_inputs={"val": 100})
+    return found
 
 
-def test_silent_groups_are_averaged_over_training_and_rewards_are_the_last(tmp_path):
+def caption(figure):
+    return figure.legends[0].get_title().get_text().replace("\n", " ")
+
+
+def test_silent_groups_are_averaged_over_training_and_rewards_are_the_last(tmp_path, drawn):
     first = run(tmp_path / "a", [0.2, 0.6], [0.1, 0.5], [0.2, 0.6], experiment_name="a")
     second = run(tmp_path / "b", [0.9, 0.9], [0.1, 0.2], [0.2, 0.3], experiment_name="b")
     runs = [first, second]
@@ -33,6 +45,13 @@ def test_silent_groups_are_averaged_over_training_and_rewards_are_the_last(tmp_p
     assert table["silent_share"].tolist() == pytest.approx([0.4, 0.9])
     assert table["final"].tolist() == [0.5, 0.2]
     assert set(table["metric"]) == {METRIC}
+    assert caption(drawn[0]) == (
+        "a dot: a run; training: 2 iterations, n = 64 outputs in each, K = 8 of an input; "
+        "at the end: n = 100 inputs, K = 4 samples of each"
+    )
+    drawn[0].draw_without_rendering()
+    page, below = drawn[0].bbox, drawn[0].legends[0].get_window_extent()
+    assert page.x0 <= below.x0 and below.x1 <= page.x1 and page.y0 <= below.y0
     with pytest.raises(UserError, match="has not measured val/beauty"):
         plots.draw("silent_share", [tmp_path / "a"], metric="val/beauty")
 
@@ -48,6 +67,9 @@ def test_the_variance_of_right_outputs_is_the_gain_of_a_second_output(tmp_path, 
     (axes,) = drawn[0].axes
     line = axes.get_lines()[1]
     assert line.get_ydata()[-1] == pytest.approx(3.0 * 0.125)  # of least squares through 0
+    assert caption(drawn[0]) == (
+        "a dot: two evaluations of a run in turn; n = 100 inputs, K = 4 samples of each"
+    )
 
 
 def test_groups_of_inputs_stand_for_the_whole(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 import plots
 from common.errors import UserError
-from plots.pareto_front import front
+from plots.kl_penalties.pareto_front import front
 from tests.conftest import PROJECT
 from tests.plots.folders import make_index, text_run
 

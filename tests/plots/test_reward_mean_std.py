@@ -193,7 +193,7 @@ def test_a_grid_has_data_sets_as_rows_and_models_as_columns(tmp_path, drawn):
     assert axes[0].get_xlim() == axes[1].get_xlim() != axes[2].get_xlim()
     assert axes[2].get_xlim()[1] > 9
     legend = drawn[0].legends[0]
-    assert legend.get_title().get_text() == (
+    assert legend.get_title().get_text().replace("\n", " ") == (
         "n = 5 / 5 / 5 / 2 inputs, K = 10 samples of each (std with ddof 1), "
         "up to 2 seeds in a panel"
     )

@@ -6,8 +6,8 @@ import pytest
 
 from common.errors import UserError
 from common.run.folder import RunFolder
-from plots.controlled_curves import WANTED
-from plots.reward_std_vs_gradient import WANTED as WANTED_INPUTS
+from plots.controlled.curves import WANTED
+from plots.controlled.reward_std_vs_gradient import WANTED as WANTED_INPUTS
 from plots.runs import load_runs, read_curves, read_inputs
 from tests.plots import folders
 

@@ -20,7 +20,10 @@ SCALE = 4.0
 
 def measured(folder, *, gains=False):
     """The folder of a run that has measured the rewards."""
-    text_run(folder, experiment_name=folder.name)
+    text_run(folder, experiment_name=folder.name, num_prompts=30, num_measured_samples=5,
+             evaluation={"num_samples_per_input": 10})  # fmt: skip
+    by_input = pd.DataFrame({"input_id": [f"train_{i}" for i in range(20)] * 2})
+    by_input.to_parquet(folder / "teachers_by_input.parquet", index=False)
     rows = []
     for reward, (variance, accuracy, gain) in REWARDS.items():
         numbers = {"reward_variance": variance, "on_policy/accuracy": accuracy}
@@ -71,9 +74,18 @@ def test_dots_are_means_over_seeds_beside_the_measures(plan, drawn):
     titles = [axes.get_title() for axes in drawn[0].axes]
     assert len(titles) == 4 and titles[0].startswith("Pearson 1.00\nSpearman 1.00")
     assert drawn[0].axes[3].get_xlabel() == "accuracy on policy"
+    assert caption(drawn[0]) == (
+        "3 reward models, measured on n = 20 prompts, K = 10 outputs of each; mean and standard "
+        "deviation over 2 seeds; rewards in units of their std under the initial policy; "
+        "[95 % intervals]"
+    )
 
 
-def test_curves_begin_at_nothing_and_take_the_kl_of_the_step(plan):
+def caption(figure):
+    return figure.legends[0].get_title().get_text().replace("\n", " ")
+
+
+def test_curves_begin_at_nothing_and_take_the_kl_of_the_step(plan, drawn):
     (path,) = plots.draw("teacher_curves", [plan])
     table = pd.read_csv(path)
     start, end = (table[table["step"] == step] for step in (0, 5))
@@ -81,9 +93,13 @@ def test_curves_begin_at_nothing_and_take_the_kl_of_the_step(plan):
     assert end["trained_reward"].tolist() == pytest.approx([0.3, 1.1, 1.3])
     assert end["true_reward"].tolist() == pytest.approx([0.3, 1.1, 1.3])
     assert (end["kl"] == 1.5).all()
+    assert caption(drawn[0]) == (
+        "measured on n = 20 prompts, K = 10 outputs of each; mean and standard deviation over 2 "
+        "seeds"
+    )
 
 
-def test_measures_are_ranked_by_study(tmp_path):
+def test_measures_are_ranked_by_study(tmp_path, drawn):
     for name in ("a", "b"):
         folder = measured(tmp_path / name, gains=True)
         curve = {
@@ -103,6 +119,9 @@ def test_measures_are_ranked_by_study(tmp_path):
         [study, measure] for study in "ab" for measure in measures
     ]
     assert table["mean"].tolist() == pytest.approx([1.0, -0.5] * 2)
+    assert caption(drawn[0]).startswith(
+        "3 reward models, measured on n = 30 prompts, K = 5 outputs of each; mean and standard"
+    )
 
 
 def test_two_reward_models_have_no_ranks(tmp_path, caplog):

@@ -133,7 +133,8 @@ class FinetuneRun(TextRun[FinetuneConfigT, StateT]):
         save_model(self.folder, self.policy, card)
         if self.config.upload_model_to_wandb:
             self.tracker.upload_model(self.folder.path / MODEL)
-        write_summary(self.folder, score, name, last=dict(found))
+        num_inputs = {split: len(inputs) for split, inputs in self.evaluated.items()}
+        write_summary(self.folder, score, name, last=dict(found), num_inputs=num_inputs)
         return score
 
 

@@ -7,6 +7,8 @@ import pytest
 
 import plots
 from common.errors import UserError
+from common.run.folder import RunFolder
+from common.run.summary import write_summary
 from tests.plots.finetuning.folders import evaluations, rft, sft
 from tests.plots.folders import make_index, text_run
 
@@ -25,6 +27,7 @@ def plan(tmp_path):
             reward = {"usual": 0.4, "lr": 0.3, "ent": 0.2}[name] + seed / 10
             rows = evaluations(0.1, 0.9, reward)
             runs.append(rft(tmp_path / f"{name}{seed}", start, rows, args=args, random_seed=seed))
+            write_summary(RunFolder(runs[-1]), reward, "val/meteor", num_inputs={"val": 250})
     runs.append(sft(tmp_path / "sft", start, evaluations(0.1, 0.6)))
     return make_index(tmp_path, runs)
 
@@ -53,7 +56,7 @@ def test_a_panel_has_the_runs_that_differ_in_its_key_alone(plan, drawn):
     assert ticks == [["0.001", "0.01"], ["0", "0.1"]]
     assert legend(drawn[0]) == ["RFT", "before RFT", "SFT"]
     assert drawn[0].legends[0].get_title().get_text() == (
-        "last evaluation, K = 1 sample of each input, 1 to 2 seeds\n"
+        "last evaluation: n = 250 inputs, K = 1 sample of each, 1 to 2 seeds\n"
         "bars and band: \u00b1 1 standard deviation over them"
     )
     assert drawn[0].axes[0].get_ylabel() == "val/meteor"

@@ -16,7 +16,13 @@ pytestmark = pytest.mark.usefixtures("drawn")
 
 def run(folder, kls: list[float], seed: int, **keys):
     rows = [
-        {"epoch": i, "step": i, "rollout_info/ep_rew": i / 10 + seed, "objective/kl": kl}
+        {
+            "epoch": i,
+            "step": i,
+            "rollout_info/ep_rew": i / 10 + seed,
+            "objective/kl": kl,
+            "elapsed/samples": 32 * (i + 1),
+        }
         for i, kl in enumerate(kls)
     ]
     keys.setdefault("alg", {"id": "ppo", "args": {"learning_rate": 0.1}})
@@ -47,6 +53,10 @@ def test_points_are_means_over_seeds_of_parts_of_the_iterations(plan, drawn):
     assert table["kl_low"][1] == pytest.approx(50.5 - 99 / math.sqrt(2))
     (axes,) = drawn[0].axes
     assert axes.get_xscale() == "linear" and axes.get_xlabel() == "objective/kl (nats)"
+    assert drawn[0].legends[0].get_title().get_text() == (
+        "4 iterations,\nn = 32 outputs in each, K = 1 of an input;\nmeans over 2 parts of the "
+        "iterations"
+    )
 
 
 def test_bars_on_a_logarithmic_axis_are_those_of_logarithms(plan, drawn):

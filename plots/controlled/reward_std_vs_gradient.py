@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from plots import inputs
+from plots.captions import from_to
 from plots.methods import in_order, method
 from plots.needs import planned
 from plots.needs.wanted import Wanted
@@ -167,5 +168,4 @@ def _state_in_words(table: pd.DataFrame) -> str:
     if name == BEFORE:
         return f"before training{runs}"
     trained = table["epochs_trained"]
-    epochs = " to ".join(str(count) for count in sorted({trained.min(), trained.max()}))
-    return f"{method(name).label}{runs},\nafter {epochs} epochs"
+    return f"{method(name).label}{runs},\nafter {from_to(trained)} epochs"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from common.errors import Problem, UserError
 from plots.bars import bars
-from plots.kl_modes import MODES, Group, groups, strength_in_words
+from plots.captions import over_seeds
+from plots.kl_penalties.modes import MODES, Group, groups, strength_in_words
 from plots.needs import planned
 from plots.needs.planned import PlannedRun
 from plots.needs.wanted import Wanted
@@ -129,8 +130,7 @@ def _legend(points: pd.DataFrame) -> list[list[dict[str, Any]]]:
     present = [mode for mode in MODES.values() if mode.label in set(points["mode"])]
     entries = [{"label": mode.label, **mode.look} for mode in present]
     if points["n"].max() > 1:
-        counts = " to ".join(str(n) for n in sorted({points["n"].min(), points["n"].max()}))
-        label = f"± 1 standard deviation of logarithms over {counts} seeds"
+        label = f"± 1 standard deviation of logarithms over {over_seeds(points['n'])}"
         bar = {"color": "gray", "marker": "|", "markersize": 12, "linestyle": "none"}
         entries.append({"label": label, **bar})
     return [entries]

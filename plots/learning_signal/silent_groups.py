@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, ClassVar
 from common.errors import Problem, UserError
 from common.run.folder import RunFolder
 from plots import lines
-from plots.group_shares import SAMPLES, SHARES, Measured, levels, measured_ks, statistics
-from plots.labels_used import labels_used
+from plots.captions import SAMPLES
+from plots.learning_signal.group_shares import (
+    SHARES,
+    Measured,
+    levels,
+    measured_ks,
+    statistics,
+)
+from plots.learning_signal.labels_used import labels_used
 from plots.needs import planned
 from plots.needs.planned import PlannedRun
 from plots.needs.wanted import Wanted, drawn

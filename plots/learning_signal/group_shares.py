@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from common.errors import UserError
+from plots.captions import SAMPLES
 from plots.runs import Run
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-SAMPLES = "elapsed/samples"
-"""Metric of the outputs drawn so far, those drawn in vain included."""
 SHARES = ("all wrong", "mixed", "all right")
 """Kinds of groups; a silent group is all wrong or all right."""
 ACCURACY = "accuracy"

@@ -11,6 +11,7 @@ import numpy as np
 
 from common.errors import Problem
 from plots import inputs
+from plots.captions import from_to
 from plots.methods import method
 from plots.needs import planned
 from plots.needs.wanted import Wanted
@@ -138,8 +139,7 @@ def _panel(axes: Axes, table: pd.DataFrame, floors: tuple[float, float]) -> None
         axes.set_title("not measured")
         return
     trained = table["epochs_trained"]
-    epochs = " to ".join(str(count) for count in sorted({trained.min(), trained.max()}))
-    axes.set_title("before training" if trained.max() == 0 else f"after {epochs} epochs")
+    axes.set_title("before training" if trained.max() == 0 else f"after {from_to(trained)} epochs")
     below = inputs.scatter(axes, table, "reward_std", "grad_norm", floors)
     has_signal = table[table["reward_std"] > 0]
     if len(has_signal):

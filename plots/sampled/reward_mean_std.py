@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from common.errors import Problem
-from plots.finetuning.sampled import WANTED, ddof_of, low_std_of, metric_of
-from plots.mean_std_panel import LOOKS, THRESHOLD, draw_panel
 from plots.options import FigureOptions
 from plots.runs import Run, load_runs
+from plots.sampled.mean_std_panel import LOOKS, THRESHOLD, draw_panel
+from plots.sampled.stats import WANTED, ddof_of, low_std_of, metric_of
 from plots.variants import dataset_names, names, subject
 
 if TYPE_CHECKING:

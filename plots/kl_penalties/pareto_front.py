@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from common.errors import Problem, UserError
-from plots.kl_modes import MODES, Group, groups
+from plots.captions import over_seeds
+from plots.kl_penalties.modes import MODES, Group, groups
 from plots.needs import planned
 from plots.needs.planned import PlannedRun
 from plots.needs.wanted import Wanted, drawn
@@ -213,7 +214,6 @@ def _legend(points: pd.DataFrame) -> list[list[dict[str, Any]]]:
          "linestyle": "none"}
     ]  # fmt: skip
     if points["n"].max() > 1:
-        counts = " to ".join(str(n) for n in sorted({points["n"].min(), points["n"].max()}))
-        notes.append({"label": f"± 1 std over {counts} seeds", "color": "gray", "alpha": 0.3,
-                      "linewidth": 8})  # fmt: skip
+        label = f"± 1 std over {over_seeds(points['n'])}"
+        notes.append({"label": label, "color": "gray", "alpha": 0.3, "linewidth": 8})
     return [modes, notes]

@@ -12,6 +12,7 @@ import numpy as np
 
 from common.errors import Problem, UserError
 from plots.bars import ENDS, bars
+from plots.captions import from_to
 from plots.methods import in_order, method
 from plots.needs import planned
 from plots.needs.wanted import Wanted
@@ -200,7 +201,7 @@ def _legend(rows: Sequence[Variant]) -> list[list[dict[str, Any]]]:
     methods = []
     for name in in_order([name for variant in rows for name in variant.methods]):
         counts = {len(variant.methods[name]) for variant in rows if name in variant.methods}
-        n = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+        n = from_to(counts)
         look = method(name)
         methods.append(
             {

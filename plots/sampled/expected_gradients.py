@@ -11,11 +11,11 @@ import numpy as np
 
 from common.run.folder import RunFolder
 from plots import inputs
-from plots.finetuning.sampled import metric_of
 from plots.needs import planned
 from plots.needs.wanted import Wanted
 from plots.options import FigureOptions
 from plots.runs import Run, load_runs
+from plots.sampled.stats import metric_of
 from plots.variants import names, subject
 
 if TYPE_CHECKING:

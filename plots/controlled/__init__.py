@@ -1,0 +1,1 @@
+"""Figures of controlled experiments: curves, gradients against reward stds, learning times."""

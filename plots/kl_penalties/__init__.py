@@ -1,0 +1,1 @@
+"""Figures of exact and sampled KL penalties: noise of gradients, reward against KL."""

@@ -1,0 +1,1 @@
+"""Figures of rewards sampled per input: means, stds and expected gradients."""
