@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -130,6 +130,19 @@ def _closes_all(context: Context) -> float:
     """Closes what programs close that go into the background: standard input, and all unknown."""
     os.close(0)
     os.closerange(3, 1000)
+    return 1.0
+
+
+_FILES: list[IO[str]] = []
+
+
+def _keeps_files_open(context: Context) -> float:
+    """Opens as many files as may be open."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
+    with suppress(OSError):
+        while True:
+            _FILES.append(open(os.devnull))  # noqa: PTH123, SIM115
     return 1.0
 
 
@@ -317,6 +330,7 @@ ACTS: dict[str, Callable[[Context], Any]] = {
     "closes input": lambda context: os.close(0),
     "closes all": _closes_all,
     "reads": _reads,
+    "keeps files open": _keeps_files_open,
     "writes anywhere": _writes_anywhere,
     "service": _service,
     "unremovable": _unremovable,

@@ -70,6 +70,12 @@ def making(names: Sequence[str]) -> Iterator[None]:
         yield
 
 
+def leave_to_another() -> None:
+    """End this process, within a block of `making`, if there is a supervisor that replaces it."""
+    if _ThisProcess.notes is not None:
+        os._exit(1)
+
+
 @contextmanager
 def _noting(values: dict[str, Any]) -> Iterator[None]:
     notes = _ThisProcess.notes

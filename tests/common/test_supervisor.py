@@ -125,6 +125,16 @@ def test_a_copy_of_a_process_that_has_ended_does_not_hide_that(
     assert "exit status 3 (2 attempts)" in ends(workplace)["leavesacopy"]["reason"]
 
 
+@EITHER
+def test_a_run_that_keeps_all_files_open_fails_alone(
+    workplace: Workplace, scheduling: dict[str, Any]
+) -> None:
+    process = workplace.start(acting(workplace, "", "keeps files open", "no score", **scheduling))
+    assert finished(process)[0] == 1
+    assert states(workplace) == {"exp": "done", "keepsfilesopen": "failed", "noscore": "done"}
+    assert "exit status 1 (2 attempts)" in ends(workplace)["keepsfilesopen"]["reason"]
+
+
 def test_runs_take_no_task_from_their_worker_and_say_nothing_for_it(workplace: Workplace) -> None:
     """One worker makes them, as long as it can; each is followed by another run."""
     acts = ("closes input", "reads", "writes anywhere", "closes all", "")
