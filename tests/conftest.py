@@ -19,7 +19,7 @@ import pytest
 import run_plan
 from common.run.folder import RunFolder, read_json_lines
 from tests.kept_server import KeptServers
-from tests.programs import PROJECT, Program
+from tests.programs import PROJECT, Program, end_server
 from tests.quick_sync import quick_sync
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the libraries are imported
@@ -162,6 +162,13 @@ def kept_servers() -> Iterator[KeptServers]:
 def _quick_workers(kept_servers: KeptServers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of such plans are copies of one server."""
     monkeypatch.setattr("common.runner.scheduling.warm_start.ForkServer", kept_servers)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_left() -> Iterator[None]:
+    """The server that starts programs ends with the tests."""
+    yield
+    end_server()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import os
 import resource
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import psutil
 import torch
 
 from common.config.run import RunConfig
@@ -91,6 +93,9 @@ class UnprintableUserError(UserError):
         raise ValueError("no text")
 
 
+_SLEEPING = "import time; held = bytes(1) * 2**27; print(flush=True); time.sleep(600)"
+
+
 def _raising(error: BaseException) -> Callable[[Context], Any]:
     def act(context: Context) -> Any:
         raise error
@@ -113,15 +118,27 @@ def _thread(context: Context) -> float:
     return 1.0
 
 
-def _child(context: Context) -> float:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    (context.folder.path / "child").write_text(str(child.pid))
+def _children(context: Context) -> float:
+    """Leaves a process, and one in a session of its own.
+
+    Each has some memory, so that it takes a moment to end when it is killed.
+    """
+    sleeping = [sys.executable, "-c", _SLEEPING]
+    pids = []
+    for own_session in (False, True):
+        child = subprocess.Popen(
+            sleeping, start_new_session=own_session, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert child.stdout
+        child.stdout.readline()
+        pids.append(child.pid)
+    (context.folder.path / "children").write_text(json.dumps(pids))
     return 1.0
 
 
 def _daemon(context: Context) -> float:
     """Leaves a process of nobody's, as programs do that go into the background."""
-    going = f"setsid sleep 600 & echo $! > '{context.folder.path / 'child'}'"
+    going = f"setsid sleep 600 & echo [$!] > '{context.folder.path / 'children'}'"
     subprocess.run(["bash", "-c", going], check=True)
     return 1.0
 
@@ -185,7 +202,7 @@ def _unremovable(context: Context) -> float:
 
 
 def _killed(context: Context) -> float:
-    _child(context)
+    _children(context)
     os.kill(os.getpid(), signal.SIGKILL)
     return 1.0
 
@@ -324,7 +341,7 @@ ACTS: dict[str, Callable[[Context], Any]] = {
     "all moved": _all_moved,
     "draws": _draws,
     "thread": _thread,
-    "child": _child,
+    "children": _children,
     "daemon": _daemon,
     "leaves a copy": _leaves_a_copy,
     "closes input": lambda context: os.close(0),
@@ -363,9 +380,20 @@ def fix_legacy_keys(keys: Any) -> Any:
     return None if keys.get("hook") == "fix_legacy_keys" else (keys, [])
 
 
-def pid_of_child(folder: Path) -> int:
-    """The process that a run with the act ``child`` has left."""
-    return int((folder / "child").read_text())
+def children_left(folder: Path) -> list[int]:
+    """What a run with the act ``children``, ``daemon`` or ``killed`` has started and goes on.
+
+    All that have ended count as gone, also if nobody has asked how.
+    """
+    pids = json.loads((folder / "children").read_text())
+    assert pids
+    return [pid for pid in pids if _goes_on(pid)]
+
+
+def _goes_on(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 EXPERIMENT = Experiment(

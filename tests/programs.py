@@ -129,6 +129,15 @@ def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     return ours, process
 
 
+def end_server() -> None:
+    """Ends the server, if there is one."""
+    if _server.cache_info().currsize:
+        ours, process = _server()
+        ours.close()
+        process.wait()
+        _server.cache_clear()
+
+
 def _load() -> None:
     """Loads what programs need; copies have it."""
     import torch  # noqa: F401

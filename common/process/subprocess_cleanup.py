@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import NoReturn
@@ -17,6 +18,9 @@ import psutil
 log = logging.getLogger(__name__)
 
 _SECONDS_TO_END = 1.0
+_SECONDS_TO_BE_GONE = 10.0
+"""Seconds in which killed processes are gone, with their GPU memory; only one that hangs in a
+driver takes longer."""
 _ENDS_BY_ITSELF = "multiprocessing.resource_tracker"
 """Module of a helper process of Python, which ends after its parent and must outlive it."""
 
@@ -25,11 +29,22 @@ def children_of(pid: int, *, but: Collection[int] = ()) -> list[psutil.Process]:
     """Return the processes that ``pid`` has started, and their own; not ``but`` and theirs."""
     with suppress(psutil.Error):
         found = psutil.Process(pid).children(recursive=True)
+        # These are looked for last: some may be new.
         others = {*but, *(child.pid for other in but for child in children_of(other))}
         return [
             child for child in found if child.pid not in others and not _goes_with_its_parent(child)
         ]
     return []
+
+
+def group_of(leader: int) -> list[psutil.Process]:
+    """Return the other processes of the group of ``leader``, which may have ended before them."""
+    found = []
+    for pid in psutil.pids():
+        with suppress(OSError, psutil.Error):
+            if pid != leader and os.getpgid(pid) == leader:
+                found.append(psutil.Process(pid))
+    return found
 
 
 def _goes_with_its_parent(process: psutil.Process) -> bool:
@@ -48,10 +63,22 @@ def end(processes: Iterable[psutil.Process]) -> None:
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:
-    """Kill processes."""
-    for process in processes:
+    """Kill processes, and wait until they are gone: the kernel kills after the call returns."""
+    killed = list(processes)
+    for process in killed:
         with suppress(psutil.Error):
             process.kill()
+    psutil.wait_procs(killed, _SECONDS_TO_BE_GONE)
+
+
+def kill_all(find: Callable[[], Sequence[psutil.Process]]) -> None:
+    """Kill what ``find`` returns until it returns nothing.
+
+    A process that is killed may just have started another one.
+    """
+    deadline = time.monotonic() + _SECONDS_TO_BE_GONE
+    while (found := find()) and time.monotonic() < deadline:
+        kill(found)
 
 
 def leave_after(main: Callable[[], int]) -> NoReturn:

@@ -7,6 +7,7 @@ request to stop, and sees to it that folders are told how a child has ended that
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import time
@@ -216,9 +217,12 @@ def _children() -> Collection[int]:
 def _end_orphans(others: Collection[int], *, at_once: bool) -> None:
     """End what a child that is gone has started, but not the ``others`` that were there before."""
     if has_children():
-        from common.process.subprocess_cleanup import children_of, end, kill
+        from common.process.subprocess_cleanup import children_of, end, kill_all
 
-        (kill if at_once else end)(children_of(os.getpid(), but=others))
+        find = functools.partial(children_of, os.getpid(), but=others)
+        if not at_once:
+            end(find())
+        kill_all(find)
 
 
 def _leave(code: int) -> NoReturn:

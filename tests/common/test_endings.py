@@ -6,13 +6,12 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from common.runner.scheduling.executor import Executor
 from common.runner.scheduling.executors import executor_of
 from tests.conftest import Workplace
-from tests.hostile import pid_of_child
+from tests.hostile import children_left
 
 HOSTILE = "custom:tests.hostile:EXPERIMENT"
 _FAILING = {
@@ -153,13 +152,13 @@ def test_a_hook_that_answers_otherwise_is_named_before_the_start(
 def test_threads_and_processes_of_runs_do_not_outlive_the_program(
     workplace: Workplace, scheduling: dict[str, Any]
 ) -> None:
-    process = workplace.start(acting(workplace, "thread", "child", "forked", **scheduling))
+    process = workplace.start(acting(workplace, "thread", "children", "forked", **scheduling))
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out
     assert err.count("forked: ") == 1
     assert {end["status"] for end in ends(workplace).values()} == {"done"}
-    (folder,) = (folder for folder in workplace.folders() if folder.path.name.startswith("child"))
-    assert _has_ended(pid_of_child(folder.path))
+    (path,) = (f.path for f in workplace.folders() if f.path.name.startswith("children"))
+    assert children_left(path) == []
 
 
 def test_the_children_of_a_worker_that_was_killed_end_too(workplace: Workplace) -> None:
@@ -167,7 +166,7 @@ def test_the_children_of_a_worker_that_was_killed_end_too(workplace: Workplace) 
     (folder,) = workplace.folders()
     found = folder.read_status()
     assert (found["status"], found["attempt"], found["lost"]) == ("failed", 2, 2)
-    assert _has_ended(pid_of_child(folder.path))
+    assert children_left(folder.path) == []
 
 
 def test_what_cannot_be_removed_leaves_a_run_done(workplace: Workplace) -> None:
@@ -184,13 +183,6 @@ def test_libraries_end_their_own_processes_first(workplace: Workplace) -> None:
     assert process.returncode == 0
     (folder,) = workplace.folders()
     assert (folder.path / "was running").read_text() == "True"
-
-
-def _has_ended(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE  # nobody has asked how
-    except psutil.NoSuchProcess:
-        return True
 
 
 @pytest.fixture

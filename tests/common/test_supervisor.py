@@ -17,7 +17,7 @@ import pytest
 from tests.common.plans import toy
 from tests.common.test_endings import acting, ends
 from tests.conftest import TOY, Workplace
-from tests.hostile import pid_of_child
+from tests.hostile import children_left
 from tests.programs import Program
 
 WORKERS = {"multiprocess": True, "num_parallel": 2}
@@ -80,8 +80,7 @@ def test_a_run_whose_process_was_killed_goes_on_where_it_was(workplace: Workplac
 
 def test_what_a_lost_run_has_started_is_ended(workplace: Workplace) -> None:
     assert finished(workplace.start(acting(workplace, "killed", max_attempts=1)))[0] == 1
-    child = pid_of_child(workplace.folders()[0].path)
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+    assert children_left(workplace.folders()[0].path) == []
 
 
 @EITHER
@@ -89,8 +88,7 @@ def test_what_runs_have_sent_into_the_background_is_ended(
     workplace: Workplace, scheduling: dict[str, Any]
 ) -> None:
     assert finished(workplace.start(acting(workplace, "daemon", **scheduling)))[0] == 0
-    child = pid_of_child(workplace.folders()[0].path)
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+    assert children_left(workplace.folders()[0].path) == []
 
 
 @pytest.mark.parametrize("act", ["daemon", pytest.param("killed", marks=pytest.mark.slow)])
@@ -109,8 +107,7 @@ def test_processes_of_the_shell_whose_place_the_program_takes_go_on(
     other = psutil.Process(int(done.stdout.split()[0]))
     assert other.status() != psutil.STATUS_ZOMBIE
     other.kill()
-    child = pid_of_child(workplace.folders()[0].path)
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+    assert children_left(workplace.folders()[0].path) == []
 
 
 @EITHER

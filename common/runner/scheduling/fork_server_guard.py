@@ -35,12 +35,13 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, *OF_CLUSTERS):
         signal.signal(number, signal.SIG_IGN)
     adopt_orphans()
+    guard = os.getpid()
     server = os.fork()
     if server == 0:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         from common.runner.scheduling import fork_server_process
 
-        fork_server_process.main(int(descriptor), modules)
+        fork_server_process.main(int(descriptor), guard, modules)
     else:
         os.close(int(descriptor))
         _guard(server)

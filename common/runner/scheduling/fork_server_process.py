@@ -19,9 +19,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from common.machine.devices import VISIBLE
 from common.process.kinship import end_after_writers
-from common.process.subprocess_cleanup import children_of, kill, leave_after
+from common.process.subprocess_cleanup import children_of, kill, kill_all, leave_after
 from common.runner.scheduling import worker
 
 _SECONDS_TO_END = 3.0
@@ -41,11 +43,13 @@ class _Server:
     """Server of one runner, until that is gone.
 
     A worker is reaped when the runner says no more over the socket of its report: until then, no
-    other process gets its number.
+    other process gets its number. The runner hears the end of that socket when all that the worker
+    had started is gone, too.
     """
 
-    def __init__(self, runner: socket.socket) -> None:
+    def __init__(self, runner: socket.socket, guard: int) -> None:
         self._runner = runner
+        self._guard = guard
         self._selector = selectors.DefaultSelector()
         self._selector.register(runner, selectors.EVENT_READ)
         self._workers: list[_Worker] = []
@@ -134,8 +138,16 @@ class _Server:
         self._selector.unregister(ended.report)
         self._workers.remove(ended)
         os.waitpid(ended.pid, 0)
+        kill_all(self._orphans)
         os.close(ended.pidfd)
         ended.report.close()
+
+    def _orphans(self) -> list[psutil.Process]:
+        """Return what workers that have ended left behind: it went to the guard.
+
+        What living workers start stays below them.
+        """
+        return children_of(self._guard, but=[os.getpid()])
 
     @staticmethod
     def _say(to: _Worker, number: int) -> None:
@@ -159,15 +171,15 @@ def _is_single_threaded() -> bool:
     return len(list(Path("/proc/self/task").iterdir())) == 1
 
 
-def main(descriptor: int, modules: Sequence[str]) -> None:
+def main(descriptor: int, guard: int, modules: Sequence[str]) -> None:
     """Load the modules, and serve the runner at the other end of a socket; be a worker in copies.
 
-    ``descriptor`` is the socket's.
+    ``descriptor`` is the socket's, and ``guard`` the number of the guard's process.
     """
     try:
         for module in modules:
             importlib.import_module(module)
     except Exception:  # a worker will say it, with its run
         return
-    if _is_single_threaded() and _Server(socket.socket(fileno=descriptor)).serve():
+    if _is_single_threaded() and _Server(socket.socket(fileno=descriptor), guard).serve():
         leave_after(worker.main)

@@ -25,6 +25,7 @@ from common.custom.user_code import look_in
 from common.errors import Interrupted
 from common.machine.devices import free_memory
 from common.process.console import outlive_readers
+from common.process.kinship import adopt_orphans
 from common.process.snapshot import put_back
 from common.process.stopping import OF_CLUSTERS, StopFlag
 from common.process.subprocess_cleanup import children_of, end, leave_after
@@ -135,6 +136,7 @@ def _take_part(task: Task, parent: _Parent) -> None:
 
 def main() -> int:
     """Make tasks until the parent ends, or until a stop request; return the exit status."""
+    adopt_orphans()  # so that what runs start is known to be theirs
     parent = _Parent()
     outlive_readers()
     logging.getLogger().setLevel(logging.INFO)

@@ -15,7 +15,7 @@ from typing import Any
 
 from common.machine.devices import VISIBLE, names_of
 from common.process.endings import how_it_ended
-from common.process.subprocess_cleanup import children_of, end
+from common.process.subprocess_cleanup import children_of, end, group_of
 from common.process.threads import waiting_of
 from common.runner.scheduling.fork_server import ForkedProcess, ForkServer
 from common.runner.scheduling.task import Task, to_line
@@ -90,12 +90,13 @@ class WorkerProcess:
         return how_it_ended(self.process.wait())
 
     def close(self) -> None:
-        """Kill the process and those that its runs have started."""
-        started = children_of(self.process.pid)
-        with suppress(ProcessLookupError):  # the group outlives a worker that has died
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        """Kill the process and those that its runs have started; they are gone afterwards."""
+        pid = self.process.pid
+        started = {*children_of(pid), *group_of(pid)}  # the group outlives a worker that has died
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
         end(started)
+        self.process.wait()
         self.input.close()
         self.output.close()
         if self._own_server is not None:
