@@ -192,8 +192,18 @@ def _become(arguments: Sequence[str], folder: str, environment: Mapping[str, str
     os.environ.update(environment)
     program = str(PROJECT / "run_plan.py")
     sys.argv = [program, *arguments]
+    if _has_workers(arguments):
+        from tests import ready_guard
+
+        ready_guard.prepare()
     runpy.run_path(program, run_name="__main__")
     sys.exit()
+
+
+def _has_workers(arguments: Sequence[str]) -> bool:
+    """Whether runs of the plan that is among the arguments are made by workers of this machine."""
+    plans = [Path(each) for each in arguments if each.endswith(".json")]
+    return any('"multiprocess": true' in plan.read_text() for plan in plans if plan.exists())
 
 
 if __name__ == "__main__":

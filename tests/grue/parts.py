@@ -20,6 +20,7 @@ from grue.metrics.metric import Metric, NoArgs, Scores
 from grue.rewards.reward import Reward, Rewards
 from grue.tasks.task import Sample, Split, Task
 from grue.texts import Texts
+from tests.ready_guard import NAME
 
 OVERLAP = "custom:tests.grue.parts:Overlap"
 BROKEN = "custom:tests.grue.parts:Broken"
@@ -159,7 +160,7 @@ class OneRankArgs(MarkerArgs):
 def _program() -> int:
     """The process that makes the plan: the worker's parent, or above its server of workers."""
     parents = psutil.Process().parents()
-    return next(one.pid for one in parents if "fork_server" not in " ".join(one.cmdline()))
+    return next(one.pid for one in parents if NAME not in " ".join([one.name(), *one.cmdline()]))
 
 
 class OneRank(Reward[OneRankArgs]):

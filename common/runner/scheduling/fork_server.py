@@ -13,7 +13,7 @@ import select
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -70,17 +70,7 @@ class ForkServer:
         self._environment = dict(environment)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._guard = subprocess.Popen(
-                [
-                    sys.executable, "-m", "common.runner.scheduling.fork_server_guard",
-                    str(theirs.fileno()), *modules,
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                env=self._environment,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )  # fmt: skip
+            self._guard = start_guard(self._environment, theirs.fileno(), list(modules))
 
     @staticmethod
     def is_possible() -> bool:
@@ -126,6 +116,23 @@ class ForkServer:
         """End the server, and what its workers have left behind; they have been closed."""
         self._guard.communicate(b"\n")
         self._socket.close()
+
+
+def start_guard(
+    environment: Mapping[str, str], server: int, modules: Sequence[str]
+) -> subprocess.Popen[bytes]:
+    """Start the guard of a server; ``server`` is the descriptor of the server's socket."""
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "common.runner.scheduling.fork_server_guard",
+            str(server), *modules,
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=environment,
+        pass_fds=[server],
+        start_new_session=True,
+    )  # fmt: skip
 
 
 def _let_reap(report: socket.socket) -> None:
