@@ -2,7 +2,8 @@
 
 `Program` starts ``run_plan.py`` as a copy of a server that has imported torch and the project, and
 has done nothing else. So it is told from one that a shell starts by its first seconds alone, in
-which that one would still be importing, and by syncs that do not wait for the disk.
+which that one would still be importing, by syncs that do not wait for the disk, and by how long it
+waits for a process that hangs.
 """
 
 from __future__ import annotations
@@ -134,6 +135,7 @@ def end_server() -> None:
     if _server.cache_info().currsize:
         ours, process = _server()
         ours.close()
+        process.kill()
         process.wait()
         _server.cache_clear()
 
@@ -145,9 +147,11 @@ def _load() -> None:
     import run_plan  # noqa: F401
     import tests.common.executors.acting
     import tests.hostile  # noqa: F401
+    from common.process import supervisor
     from tests.quick_sync import quick_sync
 
     os.fsync = quick_sync
+    supervisor._SECONDS_TO_END = 2.0
 
 
 def _serve(asker: socket.socket) -> None:

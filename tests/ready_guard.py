@@ -1,7 +1,8 @@
 """A guard of a fork server that has loaded what workers need before anybody asks for it.
 
 A program that tests start is a copy of a process that has torch. So is this guard, a child of the
-program that waits until its runner starts a fork server, which then need not load torch again.
+program that waits until its runner starts a fork server, which then need not load torch again. It
+waits a shorter time for processes that hang.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from common.runner.scheduling import fork_server, fork_server_guard
+from common.runner.scheduling import fork_server, fork_server_guard, fork_server_process
 
 NAME = "fork_server"
 """Name of its process and of those that it makes, whose command lines are the program's."""
@@ -81,5 +82,6 @@ def _wait(asker: socket.socket) -> NoReturn:
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [NAME, str(server), *modules]
+    fork_server_process._SECONDS_TO_END, fork_server_guard._SECONDS_TO_END = 1.0, 2.0
     fork_server_guard.main()
     sys.exit()

@@ -22,9 +22,8 @@ HEAVY = {"torch", "numpy", "pandas", "matplotlib", "sklearn", "scipy", "transfor
 COMPILER = {"torch._dynamo", "torch._inductor", "sympy"}
 
 
-def loaded(folder: Path, *arguments: str) -> set[str]:
+def loaded(folder: Path, *arguments: str, program: str = _PROGRAM) -> set[str]:
     """Return the modules that a command has loaded at its end."""
-    program = _PROGRAM
     if "--help" in arguments:  # it ends the program
         program = (
             f"import atexit, sys\natexit.register(lambda: print('loaded:', *sys.modules))\n"
@@ -63,6 +62,27 @@ def test_a_dry_run_of_text_loads_numpy_at_most(tmp_path: Path) -> None:
     found = loaded(tmp_path, "--plan_config_path", str(plan), "--dry_run")
     assert "grue.experiments.finetune.config" in found
     assert not found & (HEAVY - {"numpy"})
+
+
+_CHECKING = """
+import sys
+from pathlib import Path
+from common.plan.load import load_plan
+from grue.experiments.preflight.check import check
+from run_plan import EXPERIMENTS
+runs = load_plan(Path(sys.argv[1]), EXPERIMENTS).runs
+assert check([run for run in runs if run.name == "ppo"][:1]) == []
+print("loaded:", *sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_checking_a_run_of_reinforcement_loads_no_trainer_of_transformers(tmp_path: Path) -> None:
+    """It takes as long as all else that the check loads."""
+    plan = PROJECT / "experiment_plans/quickstart/increasing_numbers_gpt2.json"
+    found = loaded(tmp_path, str(plan), program=_CHECKING)
+    assert "grue.algorithms.optimizer_keys" in found
+    assert not found & {"transformers.trainer", "accelerate", "datasets"}
 
 
 @pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.slow), "adam"])

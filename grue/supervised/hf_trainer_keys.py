@@ -1,4 +1,4 @@
-"""Library keys ``training_args`` and ``optimizer_kwargs``: their names, types and values."""
+"""Library keys ``training_args``: their names, types and values."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from transformers import Trainer, TrainingArguments
 from common.config.base import Config
 from common.config.resolve import resolve
 from common.errors import Problem, UserError
-from grue.algorithms.optimizers import OPTIMIZERS
 from grue.parts.free_keys import keys_of
-from grue.policies.config import PolicyArgs
 from grue.supervised.arguments import RENAMED, RUNS_OWN, check_arguments
 
 TRAINING_ARGS = "alg.training_args"
-OPTIMIZER_KWARGS = "alg.policy.args.optimizer_kwargs"
 
 _AT_LEAST = {
     "per_device_train_batch_size": 1,
@@ -31,8 +28,6 @@ _AT_LEAST = {
 }
 _SHORT = {"lr": "learning_rate"}
 """Names that the Trainer does not use, and others use, for its arguments."""
-_ELSEWHERE = {"lr": "alg.args.learning_rate", "weight_decay": "alg.policy.args.weight_decay"}
-"""Arguments of the optimizer that have a key of their own."""
 
 
 def problems_of_training(given: Mapping[str, Any], *, on_gpu: bool) -> Iterator[Problem]:
@@ -83,25 +78,6 @@ def _behind_key(message: str) -> str:
     return re.sub(rf"^'{re.escape(TRAINING_ARGS)}[^']*'( = \S+)?: ", "", message)
 
 
-def problems_of_optimizer(args: PolicyArgs) -> Iterator[Problem]:
-    """Yield the problems of the optimizer's arguments."""
-    given = args.optimizer_kwargs
-    own = {name: value for name, value in given.items() if name not in _ELSEWHERE}
-    found = [
-        Problem(f"has a key of its own, '{key}'; give it there", name, given[name])
-        for name, key in _ELSEWHERE.items()
-        if name in given
-    ]
-    found += resolve(_of_optimizer(), own)[1]
-    yield from (problem.below(OPTIMIZER_KWARGS) for problem in found)
-    if not found:
-        try:
-            weight = torch.zeros(1, requires_grad=True)
-            OPTIMIZERS[args.optimizer]([weight], lr=1.0, **{"fused": True, **own})
-        except (TypeError, ValueError, RuntimeError) as error:
-            yield Problem(f"the optimizer refuses it: {error}", OPTIMIZER_KWARGS, given)
-
-
 def _current(name: str) -> str:
     return RENAMED.get(name, name)
 
@@ -113,11 +89,3 @@ def _of_trainer() -> type[Config]:
     known = {name: hints[name] for name in TrainingArguments.__dataclass_fields__}
     old = {name: known[now] for name, now in RENAMED.items() if now in known}
     return keys_of(known | old, _AT_LEAST)
-
-
-@functools.cache
-def _of_optimizer() -> type[Config]:
-    """Return the optimizer's arguments, without those with a key elsewhere."""
-    hints = get_type_hints(torch.optim.AdamW.__init__)
-    left_out = {"params", "return", *_ELSEWHERE}
-    return keys_of({name: hint for name, hint in hints.items() if name not in left_out})

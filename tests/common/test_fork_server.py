@@ -250,8 +250,10 @@ def test_modules_that_start_threads_or_fail_leave_no_server(
 
 _HANGING = """
 import subprocess, sys
-from common.runner.scheduling import worker
+from common.runner.scheduling import fork_server_process, worker
 from tests.hanging import hang_in_c
+
+fork_server_process._SECONDS_TO_END = 0.5
 
 def main():
     sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]

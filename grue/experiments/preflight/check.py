@@ -54,7 +54,7 @@ def problems_of(run: Run, answers: Answers) -> Iterator[Problem]:
     if isinstance(run.config, SupervisedConfig):
         yield from _of_supervised(run, run.config.alg, answers)
     elif isinstance(run.config, ReinforcementConfig):
-        from grue.supervised.hf_trainer_keys import problems_of_optimizer
+        from grue.algorithms.optimizer_keys import problems_of_optimizer
 
         yield from problems_of_optimizer(run.config.alg.policy.args)
         yield from _without_labels(run, run.config.alg.args, answers)
