@@ -83,5 +83,8 @@ def _wait(asker: socket.socket) -> NoReturn:
     os.environ.update(environment)
     sys.argv = [NAME, str(server), *modules]
     fork_server_process._SECONDS_TO_END, fork_server_guard._SECONDS_TO_END = 1.0, 2.0
+    guard = os.getpid()
     fork_server_guard.main()
+    if os.getpid() == guard:
+        os._exit(0)
     sys.exit()
