@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from common.process import supervisor
 from common.runner.scheduling import fork_server, fork_server_guard, fork_server_process
 
 NAME = "fork_server"
@@ -33,6 +34,7 @@ def prepare() -> None:
         asked.close()
         _wait(waiting)
     waiting.close()
+    supervisor._children = list  # this one goes with the program: no shell has started it
     start_fresh = fork_server.start_guard
 
     def start(environment: Mapping[str, str], server: int, modules: Sequence[str]) -> Any:
