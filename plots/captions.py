@@ -38,7 +38,8 @@ def evaluated(runs: Sequence[Run], metrics: Iterable[str]) -> str:
     sizes = [size for run in runs for size in _num_inputs(run, splits)]
     inputs = f"n = {from_to(sizes)} inputs, " if sizes else ""
     samples = [int(value_at(run.config, _NUM_SAMPLES, 1)) for run in runs]
-    return f"{inputs}K = {from_to(samples)} sample{'s' if max(samples) > 1 else ''} of each"
+    each = "each" if sizes else "each input"
+    return f"{inputs}K = {from_to(samples)} sample{'s' if max(samples) > 1 else ''} of {each}"
 
 
 def drawn_outputs(runs: Sequence[Run]) -> str:
