@@ -14,7 +14,7 @@ from torch import Tensor
 from grue.policies.distribution import TokenDistribution
 from grue.policies.fused_head import FusedDistributions, Slopes
 from grue.policies.vocabulary_blocks import Head
-from grue.rl.kl import KL_ESTIMATORS, kl_full
+from grue.rl.kl import KL_ESTIMATORS, beyond_rounding, kl_full
 from grue.rollouts.minibatch import Minibatch
 
 
@@ -54,12 +54,15 @@ class TokenEvaluation(ABC):
     def kl(self, estimator: str) -> Tensor:
         """Return [M] KL(policy || reference) by ``estimator``, of the policy without its mask.
 
+        While no token tells the two apart by more than rounding it is 0, without a gradient. Adam
+        would make one of rounding into a step as long as any.
+
         Args:
             estimator: ``full``, or a name in `KL_ESTIMATORS`.
         """
-        if estimator == "full":
-            return self.kl_full()
-        return KL_ESTIMATORS[estimator](self._log_probs_without_mask(), self.batch.ref_log_probs)
+        both = self._log_probs_without_mask(), self.batch.ref_log_probs
+        kl = self.kl_full() if estimator == "full" else KL_ESTIMATORS[estimator](*both)
+        return beyond_rounding(kl, *both)
 
 
 class LogitsEvaluation(TokenEvaluation):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from common.training.shape_checks import check_shape
+from grue.rl.tolerance import LOG_PROB_ROUNDING
 
 _LARGEST_ERROR = 0.2
 _GAIN = 0.1
@@ -20,6 +22,16 @@ def kl_k1(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
     """
     check_shape("ref_log_probs", ref_log_probs, log_probs.shape)
     return log_probs - ref_log_probs
+
+
+def beyond_rounding(kl: Tensor, log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
+    """Return KL [M], or zeros if no token's log-probabilities [M] differ by more than rounding.
+
+    A policy that is still its reference has no penalty. What rounding leaves of one must not be
+    divided by its own size, neither by a standard deviation nor by Adam.
+    """
+    differences = (log_probs.detach() - ref_log_probs).abs()
+    return torch.where((differences > LOG_PROB_ROUNDING).any(), kl, 0.0)
 
 
 def kl_full(logits: Tensor, ref_logits: Tensor) -> Tensor:

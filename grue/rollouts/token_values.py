@@ -15,9 +15,8 @@ from grue.policies.fused_head import FusedDistributions, log_probs_of
 from grue.policies.padding import widened
 from grue.policies.policy import by_length
 from grue.policies.sequences import Sequences
-from grue.rl.kl import KL_ESTIMATORS, kl_full
+from grue.rl.kl import KL_ESTIMATORS, beyond_rounding, kl_full
 from grue.rl.token_positions import chosen, first_tokens, put_back
-from grue.rl.tolerance import LOG_PROB_ROUNDING
 from grue.rollouts.partial_rollout import PendingRollout
 from grue.rollouts.settings import RolloutSettings
 
@@ -109,10 +108,9 @@ def _values_of(actor_critic: ActorCritic, part: _Part, settings: RolloutSettings
     evaluate = _from_states if is_fused else _from_logits
     log_probs, unmasked, ref_log_probs, kl, values = evaluate(actor_critic, part, settings)
     estimator = "k1" if settings.kl_estimator == "full" else settings.kl_estimator
-    differ = (unmasked - ref_log_probs).abs().amax() > LOG_PROB_ROUNDING
-    estimates = KL_ESTIMATORS[estimator](unmasked, ref_log_probs)
-    sampled = torch.where(differ, estimates, 0.0)
-    kl = sampled if kl is None else torch.where(differ, kl, 0.0)
+    both = unmasked, ref_log_probs
+    sampled = beyond_rounding(KL_ESTIMATORS[estimator](*both), *both)
+    kl = sampled if kl is None else beyond_rounding(kl, *both)
     # An exact KL is the same for every sampled token, so that in the token's own advantage it would
     # be a baseline without effect: there it is the sampled token's, unless a loss replaces it.
     # Advantages of whole outputs sum up the KL of all tokens, each the same one.

@@ -246,12 +246,15 @@ def test_penalties_are_not_divided_by_a_vanishing_std(keys: dict[str, Any]) -> N
     assert plain.norm() > 1e-5 and found["update_share/kl_and_entropy"] == 1
 
 
-@pytest.mark.parametrize("estimator", ["k1", "full"])
-@pytest.mark.parametrize("algorithm", ["reinforce_plus_plus", "rloo"])
+@pytest.mark.parametrize(
+    ("placement", "estimator"),
+    [("reward", "k1"), ("reward", "full"), ("loss", "k3"), ("loss", "full")],
+)
+@pytest.mark.parametrize("algorithm", ["reinforce_plus_plus", "rloo", "grpo"])
 def test_a_policy_that_is_its_reference_has_no_penalty_of_rounding(
-    algorithm: str, estimator: str
+    algorithm: str, placement: str, estimator: str
 ) -> None:
-    kl = {"coeff": 0.1, "placement": "reward", "estimator": estimator}
+    kl = {"coeff": 0.1, "placement": placement, "estimator": estimator}
     subject = small(algorithm, num_envs=8, kl=kl)
     subject.rollouts.reward = Nothing(NoArgs())
     (gradient,), found = updated(subject)
