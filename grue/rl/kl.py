@@ -30,6 +30,8 @@ def beyond_rounding(kl: Tensor, log_probs: Tensor, ref_log_probs: Tensor) -> Ten
     A policy that is still its reference has no penalty. What rounding leaves of one must not be
     divided by its own size, neither by a standard deviation nor by Adam.
     """
+    for name, each in (("log_probs", log_probs), ("ref_log_probs", ref_log_probs)):
+        check_shape(name, each, kl.shape)
     differences = (log_probs.detach() - ref_log_probs).abs()
     return torch.where((differences > LOG_PROB_ROUNDING).any(), kl, 0.0)
 

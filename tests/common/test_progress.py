@@ -10,6 +10,7 @@ import re
 import struct
 import sys
 import termios
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -119,8 +120,7 @@ def test_workers_tell_no_more_than_what_can_be_seen_and_what_lasts(
 ) -> None:
     now, said = [100.0], []
     monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    parent = worker._Parent()
-    parent._out.close()
+    parent = worker._Parent(StringIO(), StringIO())
     monkeypatch.setattr(parent, "say", lambda message: said.append(message["progress"]))
     for step in range(100):
         parent.progress(step // 50, 9, ("sampling", "updating")[step % 2])

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from common.custom.user_code import look_in
 from common.errors import Interrupted
@@ -43,12 +43,8 @@ _SECONDS_BETWEEN_REPORTS = 0.2
 class _Parent:
     """Pipes to the parent process."""
 
-    def __init__(self) -> None:
-        self._in = os.fdopen(os.dup(0), encoding="utf-8")
-        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        no_input = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(no_input, 0)
-        os.close(no_input)
+    def __init__(self, tasks: TextIO, answers: TextIO) -> None:
+        self._in, self._out = tasks, answers
         self._said_at = 0.0
         self._untold: list[Any] = []
         self._telling = threading.Lock()
@@ -90,6 +86,15 @@ class _Parent:
                     self.tasks.put(from_line(line))
         finally:
             _end_at_once()
+
+
+def _own_pipes() -> tuple[TextIO, TextIO]:
+    """Return copies of standard input and output, and leave runs an input that is empty."""
+    copies = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    no_input = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(no_input, 0)
+    os.close(no_input)
+    return copies
 
 
 def _end_at_once() -> NoReturn:
@@ -137,7 +142,7 @@ def _take_part(task: Task, parent: _Parent) -> None:
 def main() -> int:
     """Make tasks until the parent ends, or until a stop request; return the exit status."""
     adopt_orphans()  # so that what runs start is known to be theirs
-    parent = _Parent()
+    parent = _Parent(*_own_pipes())
     outlive_readers()
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger().addHandler(_Warnings(parent))
