@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import sys
@@ -56,10 +57,9 @@ class Parser(argparse.ArgumentParser):
         """Parse a command line; a misspelt flag is told before what is missing without it."""
         words = sys.argv[1:] if args is None else args
         known = list(self._option_string_actions)
-        for word in words:
+        for word in itertools.takewhile(lambda word: word != "--", words):
             flag = word.partition("=")[0]
-            is_flag = flag.startswith("--") and flag != "--" and " " not in flag
-            if is_flag and flag not in known:
+            if flag.startswith("--") and " " not in flag and flag not in known:
                 self.error(f"'{flag}': unknown option{suggestion(flag, known)}")
         return super().parse_args(words, namespace)
 

@@ -21,7 +21,8 @@ def step_clipped(optimizer: torch.optim.Optimizer, norm: Tensor, limit: float) -
     loss. That saves a pass over all gradients, in which memory is read and written.
     """
     if all(group.get("fused") for group in optimizer.param_groups):
-        optimizer.grad_scale = ((norm + _EPSILON) / limit).clamp(min=1)  # type: ignore[attr-defined]
+        divisor = ((norm + _EPSILON) / limit).clamp(min=1)
+        optimizer.grad_scale = divisor.float()  # type: ignore[attr-defined]  # it takes no other type
         try:
             optimizer.step()
         finally:

@@ -1,4 +1,4 @@
-"""L2 norms that are exact up to rounding, whatever the number of numbers."""
+"""L2 norms that are exact up to rounding of float32, whatever the number of numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ def _norm_in_few_operations(tensors: list[Tensor]) -> Tensor:
     """Return `total_norm` in float64, for any number of tensors."""
     of_each = torch._foreach_norm(tensors, 2, torch.float64)
     of_all: Tensor = torch.linalg.vector_norm(torch.stack(of_each))
-    return of_all.to(tensors[0].dtype)
+    return of_all.to(_wide(tensors[0].dtype))
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
 
 
 def norms(vectors: Tensor) -> Tensor:
@@ -44,11 +48,11 @@ def _shortened(vectors: Tensor) -> Tensor:
 
     One float32 sum over millions of squares loses digits; the norm of the chunks' norms does not.
     """
-    whole = vectors.shape[-1] // _CHUNK * _CHUNK
+    whole, wide = vectors.shape[-1] // _CHUNK * _CHUNK, _wide(vectors.dtype)
     if not whole:
-        return vectors
+        return vectors.to(wide)
     chunks = vectors[..., :whole].unflatten(-1, (-1, _CHUNK))
-    lengths: Tensor = torch.linalg.vector_norm(chunks, dim=-1)
+    lengths: Tensor = torch.linalg.vector_norm(chunks, dim=-1, dtype=wide)
     if whole == vectors.shape[-1]:
         return lengths
-    return torch.cat([lengths, vectors[..., whole:]], dim=-1)
+    return torch.cat([lengths, vectors[..., whole:].to(wide)], dim=-1)

@@ -54,8 +54,8 @@ class TokenEvaluation(ABC):
     def kl(self, estimator: str) -> Tensor:
         """Return [M] KL(policy || reference) by ``estimator``, of the policy without its mask.
 
-        While no token tells the two apart by more than rounding it is 0, without a gradient. Adam
-        would make one of rounding into a step as long as any.
+        At tokens that do not tell the two apart by more than rounding it is 0, without a gradient.
+        Adam would make one of rounding into a step as long as any.
 
         Args:
             estimator: ``full``, or a name in `KL_ESTIMATORS`.

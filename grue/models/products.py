@@ -66,7 +66,8 @@ def product(left: Tensor, right: Tensor, *, by_onednn: bool) -> Tensor:
 def write_product(out: Tensor, left: Tensor, right: Tensor, *, by_onednn: bool) -> None:
     """Write `product` to ``out`` [M, N].
 
-    If that is not in the processor's cache, a copy takes twice as long as the product.
+    Where ``out`` is larger than the processor's cache, copying a product there takes twice as long
+    as the product.
     """
     if by_onednn or out.dtype != left.dtype:
         out.copy_(product(left, right, by_onednn=by_onednn))

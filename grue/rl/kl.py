@@ -25,15 +25,15 @@ def kl_k1(log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
 
 
 def beyond_rounding(kl: Tensor, log_probs: Tensor, ref_log_probs: Tensor) -> Tensor:
-    """Return KL [M], or zeros if no token's log-probabilities [M] differ by more than rounding.
+    """Return KL [M], and zero at tokens where it and the log-ratio are no more than rounding.
 
-    A policy that is still its reference has no penalty. What rounding leaves of one must not be
-    divided by its own size, neither by a standard deviation nor by Adam.
+    So a policy that is still its reference has no penalty, in float32. What rounding leaves of one
+    must not be divided by its own size, neither by a standard deviation nor by Adam.
     """
     for name, each in (("log_probs", log_probs), ("ref_log_probs", ref_log_probs)):
         check_shape(name, each, kl.shape)
-    differences = (log_probs.detach() - ref_log_probs).abs()
-    return torch.where((differences > LOG_PROB_ROUNDING).any(), kl, 0.0)
+    known = torch.stack([log_probs.detach() - ref_log_probs, kl.detach()])
+    return torch.where((known.abs() > LOG_PROB_ROUNDING).any(0), kl, 0.0)
 
 
 def kl_full(logits: Tensor, ref_logits: Tensor) -> Tensor:

@@ -98,8 +98,8 @@ def _values_of(actor_critic: ActorCritic, part: _Part, settings: RolloutSettings
     """Return the values [n, T] of some outputs; zero at padding.
 
     The KL is that of the policy without a mask, as published, because a mask does not bring the
-    policy nearer to the reference. It is 0 where no token tells the two apart by more than
-    rounding, which must not be standardized into advantages.
+    policy nearer to the reference. It is 0 at tokens that do not tell the two apart by
+    more than rounding, which must not be standardized into advantages.
     """
     vocab_mask = actor_critic.policy.mask
     is_fused = actor_critic.head is not None and (

@@ -50,21 +50,26 @@ def test_the_norm_of_many_tensors_on_a_gpu_is_a_matter_of_few_operations() -> No
     assert operations.count < 6
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("make", [AdamW, SGD])
 @pytest.mark.parametrize("limit", [0.1, 1e6, torch.inf])
-def test_a_fused_step_clips_as_the_others_do(make: type[AdamW | SGD], limit: float) -> None:
+def test_a_fused_step_clips_as_the_others_do(
+    make: type[AdamW | SGD], limit: float, dtype: torch.dtype
+) -> None:
     found = []
     for fused in (True, False):
-        weights = [nn.Parameter(torch.ones(3, 4)), nn.Parameter(torch.zeros(5))]
+        weights = [nn.Parameter(torch.ones(3, 4, dtype=dtype)),
+                   nn.Parameter(torch.zeros(5, dtype=dtype))]  # fmt: skip
         optimizer = make(weights, lr=0.1, fused=fused)
         for step in range(3):
             for weight in weights:
                 generator = torch.Generator().manual_seed(step)
-                weight.grad = torch.randn(weight.shape, generator=generator)
+                weight.grad = torch.randn(weight.shape, generator=generator).to(dtype)
             norm = total_norm(weight.grad for weight in weights)
             step_clipped(optimizer, norm, limit)
         found.append(torch.cat([weight.detach().flatten() for weight in weights]))
-    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+    step = 2**-7 if dtype == torch.bfloat16 else 1e-6  # of numbers between 1 and 2
+    torch.testing.assert_close(*found, rtol=1e-5, atol=step)
 
 
 def test_after_a_step_that_failed_gradients_are_not_divided_again() -> None:
@@ -81,3 +86,12 @@ def test_after_a_step_that_failed_gradients_are_not_divided_again() -> None:
 
 def test_no_gradient_has_norm_zero() -> None:
     assert total_norm([None]) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_norm_of_half_width_numbers_is_in_float32(dtype: torch.dtype) -> None:
+    numbers = torch.randn(3, 5000, generator=torch.Generator().manual_seed(0)).to(dtype)
+    for kind in (Tensor, OnGpu):
+        found = total_norm([numbers.as_subclass(kind)])
+        assert found.dtype == torch.float32
+        assert found.item() == pytest.approx(numbers.double().norm().item(), rel=1e-6)

@@ -175,7 +175,7 @@ def test_a_run_with_both_switches_off_is_one_of_plain_ppo(
     def collect(self: Rollouts, iteration: int, coefficient: float, progress: float) -> Any:
         rollout, found = published(self, iteration, coefficient, progress)
         log_ratio = (rollout.log_probs - rollout.ref_log_probs) * rollout.response_mask
-        log_ratio *= log_ratio.abs().max() > LOG_PROB_ROUNDING
+        log_ratio *= log_ratio.abs() > LOG_PROB_ROUNDING
         rewards = rollout.task_rewards - coefficient * log_ratio
         advantages = generalized_advantages(
             rewards, rollout.values, rollout.train_mask,

@@ -193,6 +193,16 @@ def test_what_does_not_go_with_it_is_refused(
     assert message in outcome.err
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "rloo", "reinforce"])
+def test_policies_with_half_width_weights_are_trained(
+    workplace: Workplace, model: Path, algorithm: str
+) -> None:
+    short = {"train_evaluation__n_iters": 2, "train_evaluation__eval_every": 2}
+    run = reinforcement(model, algorithm, alg__policy__dtype="bfloat16", **short)
+    outcome = workplace.run_plan(write(workplace, run))
+    assert outcome.status == 0, outcome.err
+
+
 def test_two_ways_to_ask_for_it_are_one_too_many(workplace: Workplace, model: Path) -> None:
     data = write_data(workplace.path / "data", 4, train=8)
     keys = configuration(model, data, "best_of_n")

@@ -147,6 +147,8 @@ class _Server:
 
         What living workers start stays below them.
         """
+        if os.getppid() != self._guard:  # it is gone, and its number may be another's
+            return []
         return children_of(self._guard, but=[os.getpid()])
 
     @staticmethod

@@ -107,7 +107,7 @@ def _message(line: bytes) -> dict[str, Any] | None:
     """Return the message in a line; None if a run has written it, and not the worker."""
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None
 

@@ -117,8 +117,8 @@ class ReinforceArgs(MicroBatchArgs):
         yield from super().problems_of_rollouts(alg, env)
         fix = (
             "'reinforce' has no ratio of probabilities, so that its later steps would follow a "
-            "biased gradient; {}, or take 'alg.id' = 'rloo' with 'args.policy_loss' = 'clipped', "
-            "which has it"
+            "biased gradient; {}, or take 'alg.id' = 'rloo' with 'alg.args.policy_loss' = "
+            "'clipped', which has it"
         )
         if self.n_epochs > 1:
             yield Problem(fix.format("set it to 1"), "alg.args.n_epochs", self.n_epochs)
