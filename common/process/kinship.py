@@ -24,7 +24,8 @@ def end_after_writers(pipe: int) -> None:
 
     That needs no other process, nor the interpreter, which a call of C may keep for ever. Nothing
     may ever be written to the pipe. At its end the kernel sends a signal that nothing else uses;
-    its handler is C's ``alarm``, so that the signal's number is the number of seconds.
+    its handler is C's ``alarm``, so that the signal's number is the number of seconds. A process
+    that handles SIGALRM itself, or sets another alarm, ends otherwise.
     """
     if sys.platform == "linux":
         import ctypes

@@ -14,7 +14,7 @@ from torch import Tensor
 from common.training.shape_checks import check_axes
 from grue.rl.tolerance import TOLERANCE
 
-Rewards = TypeVar("Rewards", Tensor, NDArray[Any])
+RewardsT = TypeVar("RewardsT", Tensor, NDArray[Any])
 
 
 def best_of_group(rewards: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def best_of_group(rewards: Tensor) -> Tensor:
     return torch.nn.functional.one_hot(rewards.argmax(1), rewards.shape[1]).bool()
 
 
-def at_least(rewards: Rewards, threshold: float) -> Rewards:
+def at_least(rewards: RewardsT, threshold: float) -> RewardsT:
     """Return [...] bool, true at rewards [...] from a threshold up, to a millionth of its size.
 
     These are right outputs, for the reward of a right one. To keep them alone is expert iteration's

@@ -184,7 +184,8 @@ def _of_references(
     if isinstance(run.config, FinetuneConfig) and key != "reward_fn" and not found.has_text:
         return  # evaluations leave the metric out of such a split, and say so
     assert isinstance(run.config, TextConfig), "as part_problems has checked"
-    unnamed = run.config.datapool.args.get(_COLUMN, "") is None
+    args = run.config.datapool.args
+    unnamed = _COLUMN in args and args[_COLUMN] is None
     fix = f"name their column as 'datapool.args.{_COLUMN}'" if unnamed else "choose data with them"
     yield Problem(
         f"needs references, and the split '{split}' has inputs without, such as "
