@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from common.argument_parser import Parser
 from common.errors import UserError
-from common.runner.cli_overrides import Parser
 from grue.tools import flags, plan_of_flags
 from grue.tools.server_flags import add_server_flags
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from common.argument_parser import Parser
 from common.errors import UserError
-from common.runner.cli_overrides import Parser
 from grue.tools import finetuning_flags, flags, plan_of_flags
 
 _EPILOG = """\

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from common.argument_parser import Parser
 from common.config.meanings import meaning_of
 from common.errors import UserError
 from common.process.console import outlive_readers
-from common.runner.cli_overrides import Parser
 from plots import FIGURES, Figure, draw, find
 
 PROGRAM = "python -m plots"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import re
-import sys
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import Any
 
 from common.errors import UserError
 from common.files.documents import parse_json
@@ -41,31 +39,6 @@ _PUBLISHED = {
     "--seed": "--set seeds=[{}]",
 }
 """Replacements of the published programs' flags, with their values."""
-
-
-class Parser(argparse.ArgumentParser):
-    """Argument parser whose errors are `UserError`, and which knows what a misspelt flag means."""
-
-    def __init__(self, **options: Any) -> None:
-        """Take the options of the base; descriptions keep their lines, flags have no short form."""
-        formatter = argparse.RawDescriptionHelpFormatter
-        super().__init__(formatter_class=formatter, allow_abbrev=False, **options)
-
-    def parse_args(  # type: ignore[override]  # the base has overloads for other namespaces
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> argparse.Namespace:
-        """Parse a command line; a misspelt flag is told before what is missing without it."""
-        words = sys.argv[1:] if args is None else args
-        known = list(self._option_string_actions)
-        for word in itertools.takewhile(lambda word: word != "--", words):
-            flag = word.partition("=")[0]
-            if flag.startswith("--") and " " not in flag and flag not in known:
-                self.error(f"'{flag}': unknown option{suggestion(flag, known)}")
-        return super().parse_args(words, namespace)
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse the command line."""
-        raise UserError(f"{message}; '{self.prog} --help' lists what can be given")
 
 
 def overrides_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from common.argument_parser import Parser
 from common.config.executors import EXECUTOR_IDS
 from common.plan.schema import SCHEMA_PATH
-from common.runner.cli_overrides import Parser, refuse, separate
+from common.runner.cli_overrides import refuse, separate
 
 EXAMPLE = "experiment_plans/quickstart/digits.json"
 _EPILOG = f"""\

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from common.argument_parser import Parser
 from common.errors import UserError
 from common.files.no_space import NoSpace
 from common.process.console import outlive_readers
 from common.run.folder import replacing_folder
-from common.runner.cli_overrides import Parser
 from grue.tools.gpt2_checkpoint import Sizes, weights
 from grue.tools.tensor_bundle import read_bundle
 

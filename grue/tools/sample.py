@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.argument_parser import Parser
 from common.errors import UserError
-from common.runner.cli_overrides import Parser
 from grue.tools.flags import at_least
 
 if TYPE_CHECKING:
