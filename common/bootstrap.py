@@ -2,7 +2,7 @@
 
 Of n cases drawn again the variance is (n - 1) / n of the data's, and their percentiles are those of
 a normal distribution where Student's t would be right: of five cases intervals of 95 % would cover
-a mean in 83 % of all studies. So the percentiles are further outside, by as much as t is (the
+a mean in 84 % of all studies. So the percentiles are further outside, by as much as t is (the
 expanded percentile interval of Hesterberg 2015, arXiv 1411.5279).
 """
 
