@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from common.process.descriptors import OwnDescriptor
 from common.process.stopping import SIGNALS
 
 _STREAMS = (0, 1, 2)
@@ -95,12 +96,13 @@ def _signals() -> Iterator[None]:
 def _console() -> Iterator[None]:
     """Restore streams, even if another file has the number of one that user code closed."""
     streams = sys.stdin, sys.stdout, sys.stderr
-    copies = {number: os.dup(number) for number in _STREAMS}
+    copies = {number: OwnDescriptor(os.dup(number)) for number in _STREAMS}
     try:
         yield
     finally:
         sys.stdin, sys.stdout, sys.stderr = streams
         for number, copy in copies.items():
             with suppress(OSError):  # user code has closed what it does not know, too
-                os.dup2(copy, number)
-                os.close(copy)
+                copy.check()
+                os.dup2(copy.number, number)
+                os.close(copy.number)

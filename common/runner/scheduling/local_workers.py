@@ -18,6 +18,8 @@ from common.runner.scheduling.worker_process import WorkerProcess, worker_enviro
 log = logging.getLogger(__name__)
 
 _LONGEST_WAIT = 0.5  # seconds
+_MOMENT = 0.5
+"""Seconds in which a process ends after its output has."""
 
 
 class LocalWorkers(Executor):
@@ -140,7 +142,8 @@ class LocalWorkers(Executor):
         """Handle a worker's message; return the tasks that have ended."""
         messages = worker.messages()
         if messages is None:
-            return self._reap(group, worker)
+            self._selector.unregister(worker.output)
+            return self._reap(group, worker) if worker.is_gone_within(_MOMENT) else ()
         for message in messages:
             if "failed" in message:
                 group.record_failure(worker, message)
@@ -188,7 +191,8 @@ class LocalWorkers(Executor):
 
     def _discard(self, group: WorkerGroup) -> None:
         for worker in group.workers:
-            self._selector.unregister(worker.output)
+            if not worker.is_silent:
+                self._selector.unregister(worker.output)
         group.close()
         self._empty.append(group.gpus_of_slot)
 

@@ -4,8 +4,9 @@ It answers on standard output with one JSON object a line: ``{"progress": [done,
 ``{"warning": text}`` and ``{"ended": names}``, and, of a rank that is not its run's first,
 ``{"failed": reason, "traceback": lines, "rendezvous": path}``. What runs print goes to their
 ``log.txt``; to the first one's where several share a line. Runs themselves have no input. When that
-of the worker ends, the parent is gone, or a run has closed what it does not know; the worker then
-ends at once, so that nobody else finds it writing, or waits for it.
+of the worker ends, the parent is gone; the worker then ends at once, so that nobody else finds it
+writing, or waits for it. A run that closes the worker's pipes, which it does not know, cuts the
+worker off; that then ends after the runs it has been given.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from common.custom.user_code import look_in
 from common.errors import Interrupted
 from common.machine.devices import free_memory
 from common.process.console import outlive_readers
+from common.process.descriptors import OwnDescriptor
 from common.process.kinship import adopt_orphans
 from common.process.snapshot import put_back
 from common.process.stopping import OF_CLUSTERS, StopFlag
@@ -41,19 +43,31 @@ _SECONDS_BETWEEN_REPORTS = 0.2
 
 
 class _Parent:
-    """Pipes to the parent process."""
+    """Pipes to the parent process, until a run closes one."""
 
     def __init__(self, tasks: TextIO, answers: TextIO) -> None:
         self._in, self._out = tasks, answers
+        self._own_in = OwnDescriptor(tasks.fileno())
+        self._own_out = OwnDescriptor(answers.fileno())
         self._said_at = 0.0
         self._untold: list[Any] = []
         self._telling = threading.Lock()
         self.tasks: queue.Queue[list[Task]] = queue.Queue()
+        """What each line gives to do; nothing, once no more can come."""
+        self.is_cut_off = False
         self.stop = StopFlag()
 
     def say(self, message: dict[str, Any]) -> None:
-        self._out.write(f"\n{json.dumps(message)}\n")  # a run may write there too, unknowingly
-        self._out.flush()
+        try:
+            self._own_out.check()
+            self._out.write(f"\n{json.dumps(message)}\n")  # a run may write there too, unknowingly
+            self._out.flush()
+        except OSError:
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        self.is_cut_off = True
+        self.tasks.put([])
 
     def progress(self, done: int, total: int, doing: str = "") -> None:
         self._untold = [done, total, doing]
@@ -79,13 +93,23 @@ class _Parent:
 
     def listen(self) -> None:
         try:
-            for line in self._in:
+            while (line := self._next_line()).endswith("\n"):
                 if line.strip() == STOP:
                     self.stop.request()
                 else:
                     self.tasks.put(from_line(line))
-        finally:
+        except OSError:
+            self._cut_off()
+        else:
             _end_at_once()
+
+    def _next_line(self) -> str:
+        """Return the parent's next line; one without its end if the parent is gone."""
+        self._own_in.check()
+        line = self._in.readline()
+        if not line:
+            self._own_in.check()
+        return line
 
 
 def _own_pipes() -> tuple[TextIO, TextIO]:
@@ -140,7 +164,7 @@ def _take_part(task: Task, parent: _Parent) -> None:
 
 
 def main() -> int:
-    """Make tasks until the parent ends, or until a stop request; return the exit status."""
+    """Make tasks until a stop request, or until no more can come; return the exit status."""
     adopt_orphans()  # so that what runs start is known to be theirs
     parent = _Parent(*_own_pipes())
     outlive_readers()
@@ -152,8 +176,7 @@ def main() -> int:
     end_when_lost(_end_at_once)
     threading.Thread(target=parent.listen, daemon=True).start()
     threading.Thread(target=parent.tell_what_lasts, daemon=True).start()
-    while not parent.stop():
-        tasks = parent.tasks.get()
+    while not parent.stop() and (tasks := parent.tasks.get()):
         look_in(Path(tasks[0].import_from))
         is_first = tasks[0].rank == 0
         if is_first:
@@ -165,7 +188,7 @@ def main() -> int:
         else:
             _take_part(tasks[0], parent)
         free_memory()  # before the end is heard of: the next run may be another process's
-        if is_first:
+        if is_first and not parent.is_cut_off:  # whoever hears of the end gives the next runs
             parent.tell()  # not later: it would count as the next run's
             parent.say({"ended": [task.name for task in tasks]})
     return 0

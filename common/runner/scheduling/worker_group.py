@@ -109,7 +109,7 @@ class WorkerGroup:
         return None
 
     def gone_unheard(self) -> WorkerProcess | None:
-        """Return a dead worker whose output does not tell that, as a run has made a copy of it."""
+        """Return a dead worker whose output does not tell that."""
         return next((worker for worker in self.workers if worker.has_gone_unheard()), None)
 
     def ask_to_stop(self) -> None:

@@ -35,6 +35,9 @@ class WorkerProcess:
         assert self.process.stdin and self.process.stdout
         self.input = self.process.stdin
         self.output = self.process.stdout
+        self.is_silent = False
+        """True if its output has ended: it has ended itself, or its run has closed what it does not
+        know."""
         self._rest = b""
 
     def _fresh(self, environment: Mapping[str, str]) -> ForkedProcess | subprocess.Popen[bytes]:
@@ -62,9 +65,10 @@ class WorkerProcess:
             pass
 
     def messages(self) -> list[dict[str, Any]] | None:
-        """Return the worker's new messages; None if it has ended."""
+        """Return the worker's new messages; None if its output has ended."""
         chunk = os.read(self.output.fileno(), 65536)
         if not chunk:
+            self.is_silent = True
             return None
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         return [message for line in lines if (message := _message(line)) is not None]
@@ -78,9 +82,14 @@ class WorkerProcess:
         return True
 
     def has_gone_unheard(self) -> bool:
-        """Return whether it has ended, and its output has not: a copy of it has that open, too."""
+        """Return whether it has ended, and its output does not tell that.
+
+        That ended before the worker, or a copy of the worker has it open, too.
+        """
         if not self.is_gone_within(0.0):
             return False
+        if self.is_silent:
+            return True
         poll = select.poll()
         poll.register(self.output, select.POLLIN)
         return not poll.poll(0)
