@@ -10,7 +10,6 @@ import re
 import struct
 import sys
 import termios
-from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -120,7 +119,8 @@ def test_workers_tell_no_more_than_what_can_be_seen_and_what_lasts(
 ) -> None:
     now, said = [100.0], []
     monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    parent = worker._Parent(StringIO(), StringIO())
+    with Path(os.devnull).open() as nothing:
+        parent = worker._Parent(nothing, nothing)
     monkeypatch.setattr(parent, "say", lambda message: said.append(message["progress"]))
     for step in range(100):
         parent.progress(step // 50, 9, ("sampling", "updating")[step % 2])
