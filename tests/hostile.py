@@ -201,11 +201,21 @@ def _reads(context: Context) -> float:
     return 1.0
 
 
+_WRITTEN = b"""\x00
+7
+{"failed": 1}
+{"failed": "it", "traceback": "no", "rendezvous": 3}
+{"progress": 3}
+{"warning": {}}
+{"ended": true}
+no end"""
+
+
 def _writes_anywhere(context: Context) -> float:
     """Writes to whatever is open, as a library does that has closed a file twice."""
     for descriptor in range(3, 1000):
         with suppress(OSError):
-            os.write(descriptor, b"\x00\n7\nno end")
+            os.write(descriptor, _WRITTEN)
     return 1.0
 
 

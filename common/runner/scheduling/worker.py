@@ -1,7 +1,7 @@
 """A worker process: takes tasks as lines on standard input, makes line after line.
 
-It answers on standard output with one JSON object a line: ``{"progress": [done, total, doing]}``,
-``{"warning": text}`` and ``{"ended": names}``, and, of a rank that is not its run's first,
+It answers with `common.runner.scheduling.messages`: ``{"progress": [done, total, doing]}``,
+``{"warning": text}`` and ``{"ended": true}``, and, of a rank that is not its run's first,
 ``{"failed": reason, "traceback": lines, "rendezvous": path}``. What runs print goes to their
 ``log.txt``; to the first one's where several share a line. Runs themselves have no input. When that
 of the worker ends, the parent is gone; the worker then ends at once, so that nobody else finds it
@@ -11,7 +11,6 @@ worker off; that then ends after the runs it has been given.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import queue
@@ -35,6 +34,7 @@ from common.run.lease import end_when_lost
 from common.runner.scheduling.attempt import LOG_NAME as ATTEMPT_LOG
 from common.runner.scheduling.attempt import attempt
 from common.runner.scheduling.failure import failure_of
+from common.runner.scheduling.messages import to_line
 from common.runner.scheduling.rank import take_part
 from common.runner.scheduling.task import Task, from_line
 
@@ -49,6 +49,7 @@ class _Parent:
         self._in, self._out = tasks, answers
         self._own_in = OwnDescriptor(tasks.fileno())
         self._own_out = OwnDescriptor(answers.fileno())
+        self._pid = os.getpid()
         self._said_at = 0.0
         self._untold: list[Any] = []
         self._telling = threading.Lock()
@@ -60,7 +61,7 @@ class _Parent:
     def say(self, message: dict[str, Any]) -> None:
         try:
             self._own_out.check()
-            self._out.write(f"\n{json.dumps(message)}\n")  # a run may write there too, unknowingly
+            self._out.write(to_line(self._pid, message))
             self._out.flush()
         except OSError:
             self._cut_off()
@@ -190,7 +191,7 @@ def main() -> int:
         free_memory()  # before the end is heard of: the next run may be another process's
         if is_first and not parent.is_cut_off:  # whoever hears of the end gives the next runs
             parent.tell()  # not later: it would count as the next run's
-            parent.say({"ended": [task.name for task in tasks]})
+            parent.say({"ended": True})
     return 0
 
 

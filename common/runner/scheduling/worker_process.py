@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -18,6 +17,7 @@ from common.process.endings import how_it_ended
 from common.process.subprocess_cleanup import children_of, end, group_of
 from common.process.threads import waiting_of
 from common.runner.scheduling.fork_server import ForkedProcess, ForkServer
+from common.runner.scheduling.messages import Messages
 from common.runner.scheduling.task import Task, to_line
 
 _PROJECT = Path(__file__).resolve().parents[3]
@@ -38,7 +38,7 @@ class WorkerProcess:
         self.is_silent = False
         """True if its output has ended: it has ended itself, or its run has closed what it does not
         know."""
-        self._rest = b""
+        self._messages = Messages(self.process.pid)
 
     def _fresh(self, environment: Mapping[str, str]) -> ForkedProcess | subprocess.Popen[bytes]:
         """Start a process that has loaded nothing, from a server that ends it if it hangs."""
@@ -70,8 +70,7 @@ class WorkerProcess:
         if not chunk:
             self.is_silent = True
             return None
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        return [message for line in lines if (message := _message(line)) is not None]
+        return self._messages.of(chunk)
 
     def is_gone_within(self, seconds: float) -> bool:
         """Wait a moment; return whether the process has ended."""
@@ -110,15 +109,6 @@ class WorkerProcess:
         self.output.close()
         if self._own_server is not None:
             self._own_server.close()
-
-
-def _message(line: bytes) -> dict[str, Any] | None:
-    """Return the message in a line; None if a run has written it, and not the worker."""
-    try:
-        message = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return message if isinstance(message, dict) else None
 
 
 def _forked(server: ForkServer | None, environment: Mapping[str, str]) -> ForkedProcess | None:
