@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from common.process.descriptors import OwnDescriptor
 from common.process.stopping import SIGNALS
 
-_STREAMS = (0, 1, 2)
-
 
 @contextmanager
 def put_back() -> Iterator[None]:
@@ -94,15 +92,22 @@ def _signals() -> Iterator[None]:
 
 @contextmanager
 def _console() -> Iterator[None]:
-    """Restore streams, even if another file has the number of one that user code closed."""
     streams = sys.stdin, sys.stdout, sys.stderr
-    copies = {number: OwnDescriptor(os.dup(number)) for number in _STREAMS}
+    with _descriptor(0), _descriptor(1), _descriptor(2):
+        try:
+            yield
+        finally:
+            sys.stdin, sys.stdout, sys.stderr = streams
+
+
+@contextmanager
+def _descriptor(number: int) -> Iterator[None]:
+    """Restore what a number stands for, even if user code has closed it and opened another file."""
+    copy = OwnDescriptor(os.dup(number))
     try:
         yield
     finally:
-        sys.stdin, sys.stdout, sys.stderr = streams
-        for number, copy in copies.items():
-            with suppress(OSError):  # user code has closed what it does not know, too
-                copy.check()
-                os.dup2(copy.number, number)
-                os.close(copy.number)
+        with suppress(OSError):  # user code has closed what it does not know, too
+            copy.check()
+            os.dup2(copy.number, number)
+            os.close(copy.number)

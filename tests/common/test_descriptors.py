@@ -10,6 +10,7 @@ import pytest
 
 from common.process.descriptors import OwnDescriptor
 from common.process.snapshot import put_back
+from tests.few_files import full_but_for
 
 
 def test_a_descriptor_is_its_files_until_that_is_closed(tmp_path: Path) -> None:
@@ -37,6 +38,14 @@ def test_files_with_the_numbers_of_what_a_run_has_closed_stay_open(tmp_path: Pat
         file.write("text")
         file.close()  # an error where the number has been closed
     assert all(map(os.path.samestat, console, map(os.fstat, range(3))))
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+def test_where_too_many_files_are_open_no_run_begins_and_nothing_stays_open(room: int) -> None:
+    with full_but_for(room) as left:
+        with pytest.raises(OSError, match="Too many open files"), put_back():
+            pass
+        assert left() == room
 
 
 def _open_numbers() -> set[int]:

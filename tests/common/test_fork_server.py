@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from common.runner.scheduling.task import Task
 from common.runner.scheduling.worker_group import WorkerGroup
 from common.runner.scheduling.worker_process import WorkerProcess, worker_environment
 from tests.conftest import PROJECT, TINY_DIGITS, Workplace
+from tests.few_files import full_but_for
 
 pytestmark = pytest.mark.skipif(not ForkServer.is_possible(), reason="needs Linux 5.3")
 
@@ -120,14 +122,29 @@ def test_signals_to_all_processes_of_a_job_end_neither_workers_nor_their_server(
         worker.close()
 
 
-def test_the_number_of_an_ended_worker_stays_its_own_until_it_is_asked_for(
-    worker: WorkerProcess,
+def test_the_number_of_an_ended_worker_stays_its_own_until_it_is_closed(
+    server: ForkServer,
 ) -> None:
+    worker = WorkerProcess((), 1, server)
     pid = worker.process.pid
     os.kill(pid, signal.SIGKILL)
-    until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-    worker.process.wait()
+    assert worker.how_it_ended() == "its worker process was ended by SIGKILL (out of memory?)"
+    assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    worker.close()
     assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("is_possible", [True, False])
+def test_a_worker_that_has_not_read_what_it_was_told_is_closed(
+    is_possible: bool, server: ForkServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ForkServer, "is_possible", lambda: is_possible)
+    worker = WorkerProcess((), 1, server if is_possible else None)
+    os.kill(worker.process.pid, signal.SIGKILL)
+    assert worker.is_gone_within(30)
+    worker.say("too late")
+    worker.close()
+    assert worker.input.closed and worker.output.closed
 
 
 def test_a_worker_works_where_the_runner_is_not_where_the_server_was_started(
@@ -187,7 +204,7 @@ def test_a_worker_has_its_pipes_and_gpus_and_its_exit_status_is_known(
     for gpus, told in (("", b" hello"), ("3,5", b"3,5 hello")):
         worker = server.start({**environment(), VISIBLE: gpus})
         assert worker is not None
-        with worker.stdin, worker.stdout:
+        with worker:
             worker.stdin.write(b"hello\n")
             worker.stdin.flush()
             assert worker.stdout.read() == told
@@ -231,6 +248,24 @@ def test_where_the_working_folder_is_gone_no_worker_is_started_and_nothing_stays
     with pytest.raises(FileNotFoundError):
         server.start(environment())
     assert sorted(descriptors.iterdir()) == before
+
+
+def test_where_too_many_files_are_open_no_worker_is_started_and_nothing_stays_open(
+    server: ForkServer,
+) -> None:
+    room = -1
+    worker = None
+    while worker is None:
+        room += 1
+        with full_but_for(room) as left:
+            try:
+                worker = server.start(environment())
+            except OSError as error:
+                assert error.errno == errno.EMFILE
+                assert left() == room
+    assert room > 3
+    with worker:
+        os.kill(worker.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,23 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from common.machine.devices import VISIBLE
 
 
 class ForkedProcess:
-    """Process that a server has started, with the part of `subprocess.Popen` that workers need."""
+    """Process that a server has started, with the part of `subprocess.Popen` that workers need.
+
+    Its number is its own, also when it has ended, until the end of its ``with`` block.
+    """
 
     def __init__(
         self,
         pid: int,
+        pidfd: int,
         stdin: IO[bytes],
         stdout: IO[bytes],
         report: socket.socket,
@@ -38,7 +42,7 @@ class ForkedProcess:
         self.stdout = stdout
         self._report = report
         self._lifeline = lifeline
-        self._pidfd = os.pidfd_open(pid)
+        self._pidfd = pidfd
         self._has_ended = False
         self._code: int | None = None
 
@@ -56,10 +60,21 @@ class ForkedProcess:
             if not poll.poll(None if timeout is None else 1000 * timeout):
                 raise subprocess.TimeoutExpired("worker", timeout or 0.0)
             self._has_ended, self._code = True, _number(self._report)
+        return self._code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the pipes, wait for the end, and have the server reap the process."""
+        self.stdout.close()
+        try:
+            self.stdin.close()
+        finally:
+            self.wait()
             _let_reap(self._report)
             os.close(self._pidfd)
             os.close(self._lifeline)
-        return self._code
 
 
 class ForkServer:
@@ -95,22 +110,24 @@ class ForkServer:
             return None
         # The server itself stays where the runner was at its start.
         request = os.fsencode(environment[VISIBLE]) + b"\0" + os.fsencode(Path.cwd())
-        (stdin, input_), (output, stdout), (watched, lifeline) = os.pipe(), os.pipe(), os.pipe()
-        report, of_worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with suppress(OSError):  # the server has ended
-            descriptors = [stdin, stdout, watched, of_worker.fileno()]
-            socket.send_fds(self._socket, [request], descriptors)
-        of_worker.close()
-        for theirs in (stdin, stdout, watched):
-            os.close(theirs)
-        pid = _number(report)
-        if pid is None:
-            report.close()
-            for own in (input_, output, lifeline):
-                os.close(own)
-            return None
+        with ExitStack() as own, ExitStack() as theirs:
+            stdin, input_ = _pipe(theirs, own)
+            output, stdout = _pipe(own, theirs)
+            watched, lifeline = _pipe(theirs, own)
+            report, of_worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            own.enter_context(report)
+            theirs.enter_context(of_worker)
+            with suppress(OSError):  # the server has ended
+                descriptors = [stdin, stdout, watched, of_worker.fileno()]
+                socket.send_fds(self._socket, [request], descriptors)
+            theirs.close()
+            pid = _number(report)
+            if pid is None:
+                return None
+            pidfd = os.pidfd_open(pid)
+            own.pop_all()
         pipes = os.fdopen(input_, "wb"), os.fdopen(output, "rb")
-        return ForkedProcess(pid, *pipes, report, lifeline)
+        return ForkedProcess(pid, pidfd, *pipes, report, lifeline)
 
     def close(self) -> None:
         """End the server, and what its workers have left behind; they have been closed."""
@@ -133,6 +150,14 @@ def start_guard(
         pass_fds=[server],
         start_new_session=True,
     )  # fmt: skip
+
+
+def _pipe(of_reader: ExitStack, of_writer: ExitStack) -> tuple[int, int]:
+    """Return the ends of a new pipe, which the stack of their user closes."""
+    ends = os.pipe()
+    for stack, end in zip((of_reader, of_writer), ends, strict=True):
+        stack.callback(os.close, end)
+    return ends
 
 
 def _let_reap(report: socket.socket) -> None:

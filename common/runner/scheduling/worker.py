@@ -54,7 +54,7 @@ class _Parent:
         self._untold: list[Any] = []
         self._telling = threading.Lock()
         self.tasks: queue.Queue[list[Task]] = queue.Queue()
-        """What each line gives to do; nothing, once no more can come."""
+        """Tasks of each line; none, once no more can come."""
         self.is_cut_off = False
         self.stop = StopFlag()
 

@@ -99,14 +99,12 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Kill the process and those that its runs have started; they are gone afterwards."""
-        pid = self.process.pid
-        started = {*children_of(pid), *group_of(pid)}  # the group outlives a worker that has died
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-        end(started)
-        self.process.wait()
-        self.input.close()
-        self.output.close()
+        with suppress(BrokenPipeError), self.process as process:  # of what it has not read
+            # The group outlives a worker that has died.
+            started = {*children_of(process.pid), *group_of(process.pid)}
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            end(started)
         if self._own_server is not None:
             self._own_server.close()
 
