@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import multiprocessing
 import os
@@ -55,30 +56,48 @@ def _goes_with_its_parent(process: psutil.Process) -> bool:
 
 def end(processes: Iterable[psutil.Process]) -> None:
     """Ask processes to end, and then kill them."""
+    kill(_ask_to_end(processes))
+
+
+def _ask_to_end(processes: Iterable[psutil.Process]) -> Sequence[psutil.Process]:
+    """Ask processes to end; return those that go on."""
     asked = list(processes)
     for process in asked:
         with suppress(psutil.Error):
             process.terminate()
-    kill(psutil.wait_procs(asked, _SECONDS_TO_END)[1])
+    going_on: Sequence[psutil.Process] = psutil.wait_procs(asked, _SECONDS_TO_END)[1]
+    return going_on
 
 
-def kill(processes: Iterable[psutil.Process]) -> None:
+def kill(processes: Iterable[psutil.Process], seconds: float = _SECONDS_TO_BE_GONE) -> None:
     """Kill processes, and wait until they are gone: the kernel kills after the call returns."""
     killed = list(processes)
     for process in killed:
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(killed, _SECONDS_TO_BE_GONE)
+    psutil.wait_procs(killed, seconds)
 
 
-def kill_all(find: Callable[[], Sequence[psutil.Process]]) -> None:
-    """Kill what ``find`` returns until it returns nothing.
+def kill_all(find: Callable[[], Sequence[psutil.Process]]) -> Sequence[psutil.Process]:
+    """Kill what ``find`` returns until it returns nothing; return what cannot be killed.
 
     A process that is killed may just have started another one.
     """
     deadline = time.monotonic() + _SECONDS_TO_BE_GONE
-    while (found := find()) and time.monotonic() < deadline:
-        kill(found)
+    while (found := find()) and (seconds := deadline - time.monotonic()) > 0:
+        kill(found, seconds)
+    return found
+
+
+def end_all_children(*, but: Collection[int] = (), at_once: bool = False) -> None:
+    """End what this process has started until nothing is left of it, but ``but`` and theirs.
+
+    Processes are asked to end before they are killed, unless that is to be ``at_once``.
+    """
+    find = functools.partial(children_of, os.getpid(), but=but)
+    if not at_once:
+        _ask_to_end(find())
+    kill_all(find)
 
 
 def leave_after(main: Callable[[], int]) -> NoReturn:

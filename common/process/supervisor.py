@@ -7,7 +7,6 @@ request to stop, and sees to it that folders are told how a child has ended that
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import time
@@ -217,16 +216,15 @@ def _children() -> Collection[int]:
 def _end_orphans(others: Collection[int], *, at_once: bool) -> None:
     """End what a child that is gone has started, but not the ``others`` that were there before."""
     if has_children():
-        from common.process.subprocess_cleanup import children_of, end, kill_all
+        from common.process.subprocess_cleanup import end_all_children
 
-        find = functools.partial(children_of, os.getpid(), but=others)
-        if not at_once:
-            end(find())
-        kill_all(find)
+        end_all_children(but=others, at_once=at_once)
 
 
 def _leave(code: int) -> NoReturn:
     """End as the child has ended; this process has nothing of its own to say."""
+    for number in _HANDLED:
+        signal.signal(number, signal.SIG_IGN)  # the child's number may be another's by now
     _unblock_signals()
     if code < 0:
         with suppress(OSError):

@@ -283,6 +283,82 @@ def test_modules_that_start_threads_or_fail_leave_no_server(
     server.close()
 
 
+_STARTING = """
+import os, signal, subprocess
+from common.runner.scheduling import worker
+
+def start_another(*_):
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True, stdout=subprocess.DEVNULL)
+    print(child.pid, flush=True)
+    os._exit(0)
+
+def main():
+    signal.signal(signal.SIGTERM, start_another)
+    print(flush=True)
+    while True:
+        signal.pause()
+
+worker.main = main
+"""
+
+
+def test_a_closed_server_ends_what_is_started_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "starting.py").write_text(_STARTING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = ForkServer(environment(), ["starting"])
+    worker = server.start(environment())
+    assert worker is not None
+    with worker:
+        worker.stdout.readline()
+        server.close()
+        assert not is_alive(int(worker.stdout.readline()))
+
+
+_UNKILLABLE = """
+import psutil, subprocess, sys
+from pathlib import Path
+from common.process import subprocess_cleanup
+from common.runner.scheduling import worker
+
+subprocess_cleanup._SECONDS_TO_BE_GONE = 0.2
+
+def kill(process):
+    with Path(__file__).with_name("killed").open("a") as file:
+        print(process.pid, file=file)
+
+psutil.Process.kill = kill
+
+def main():
+    going = "setsid sleep 600 > /dev/null & echo $!"
+    subprocess.run(["bash", "-c", going], check=True)
+    return 0
+
+worker.main = main
+"""
+
+
+def test_what_cannot_be_killed_holds_up_the_end_of_one_worker_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unkillable.py").write_text(_UNKILLABLE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = ForkServer(environment(), ["unkillable"])
+    left, killed = [], []
+    for _ in range(2):
+        worker = server.start(environment())
+        assert worker is not None
+        with worker:
+            left.append(int(worker.stdout.readline()))
+        said = (tmp_path / "killed").read_text().split()
+        killed.append({int(pid) for pid in said})
+        (tmp_path / "killed").unlink()
+    assert killed == [{pid} for pid in left]
+    server.close()
+    assert not any(map(is_alive, left))
+
+
 _HANGING = """
 import subprocess, sys
 from common.runner.scheduling import fork_server_process, worker

@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 
 from tests.common.plans import toy
 from tests.common.test_endings import acting, ends
-from tests.conftest import TOY, Workplace
+from tests.conftest import PROJECT, TOY, Workplace
 from tests.hostile import children_left
 from tests.programs import Program
 
@@ -250,6 +251,28 @@ def test_ctrl_z_stops_the_work_and_it_goes_on(workplace: Workplace) -> None:
     assert psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
     process.send_signal(signal.SIGCONT)
     assert finished(process)[0] == 0
+
+
+_LATE = """
+import os, signal, sys
+from common.process import supervisor
+
+leave = supervisor._leave
+
+def leave_late(code):
+    os.kill = lambda *killed: print("killed", killed, flush=True)
+    signal.raise_signal(signal.SIGINT)
+    leave(code)
+
+supervisor._leave = leave_late
+supervisor.supervise(lambda *_: None)
+os._exit(7)
+"""
+
+
+def test_a_request_that_comes_too_late_reaches_no_other_process() -> None:
+    done = subprocess.run([sys.executable, "-c", _LATE], cwd=PROJECT, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (7, b"")
 
 
 @pytest.mark.slow

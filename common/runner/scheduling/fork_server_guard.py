@@ -65,10 +65,10 @@ def _end_what_is_left(seconds: float) -> None:
     if has_children():
         import psutil
 
-        from common.process.subprocess_cleanup import children_of, end
+        from common.process.subprocess_cleanup import children_of, end_all_children
 
         psutil.wait_procs(children_of(os.getpid()), seconds)
-        end(children_of(os.getpid()))
+        end_all_children()
 
 
 if __name__ == "__main__":

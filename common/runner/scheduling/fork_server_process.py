@@ -53,6 +53,8 @@ class _Server:
         self._selector = selectors.DefaultSelector()
         self._selector.register(runner, selectors.EVENT_READ)
         self._workers: list[_Worker] = []
+        self._unkillable: list[int] = []
+        """Processes that hang in a driver, say; no later worker's end is held up by them."""
 
     def serve(self) -> bool:
         """Make workers as asked; return true in a worker, false in the server at its end."""
@@ -138,7 +140,7 @@ class _Server:
         self._selector.unregister(ended.report)
         self._workers.remove(ended)
         os.waitpid(ended.pid, 0)
-        kill_all(self._orphans)
+        self._unkillable += [process.pid for process in kill_all(self._orphans)]
         os.close(ended.pidfd)
         ended.report.close()
 
@@ -149,7 +151,7 @@ class _Server:
         """
         if os.getppid() != self._guard:  # it is gone, and its number may be another's
             return []
-        return children_of(self._guard, but=[os.getpid()])
+        return children_of(self._guard, but=[os.getpid(), *self._unkillable])
 
     @staticmethod
     def _say(to: _Worker, number: int) -> None:
