@@ -123,6 +123,11 @@ class Workplace:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(PROJECT)}
 
+    @property
+    def gate(self) -> Path:
+        """A file for which runs of `tests.toy` wait that name it."""
+        return self.path / "gate"
+
     def folders(self, plan: str = "plan") -> list[RunFolder]:
         found = sorted((self.path / "outputs/exps" / plan).glob("*/status.json"))
         return [RunFolder(path.parent) for path in found]

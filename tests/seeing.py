@@ -7,7 +7,7 @@ import json
 import os
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,8 +41,10 @@ class SeeingConfig(RunConfig):
     """Whether torch says from now on that the process uses a GPU, and notes that it is freed."""
     pause: float = 0.0
     """Seconds that it takes."""
+    beside: str = ""
+    """A run that is to begin before this one ends, if not before two minutes."""
     waits_for: str = ""
-    """A run whose process is to be gone before this one ends, if not before ten seconds."""
+    """A run whose process is to be gone before this one ends, if not before two minutes."""
 
     def ways_to_save_memory(self) -> Iterator[str]:
         yield f"lower 'size' ({self.size})"
@@ -72,8 +74,12 @@ def run(config: SeeingConfig, context: Context) -> float | None:
         torch.cuda.is_initialized = lambda: True
         torch.cuda.empty_cache = (context.folder.path / "emptied").touch
     time.sleep(config.pause)
+    if config.beside:
+        _within_two_minutes(lambda: bool(_pid_of(path.parent.parent, config.beside)))
     if config.waits_for:
-        seen["was_gone"] = _is_gone(path.parent.parent, config.waits_for)
+        seen["was_gone"] = _within_two_minutes(
+            lambda: _is_gone(path.parent.parent, config.waits_for)
+        )
         path.write_text(json.dumps(seen))
     if config.fails != "no":
         raise _error(config.fails)
@@ -86,17 +92,25 @@ def _error(kind: str) -> Exception:
     return RuntimeError("CUDA error: device-side assert triggered")
 
 
-def _is_gone(folder: Path, name: str) -> bool:
-    """Whether the process of the other run ends within ten seconds."""
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        found = list(folder.glob(f"{name}-*/seen.json"))
-        if found and found[0].read_text():
-            pid = json.loads(found[0].read_text())["pid"]
-            if not psutil.pid_exists(pid):
-                return True
+def _within_two_minutes(condition: Callable[[], bool]) -> bool:
+    """Whether it comes true."""
+    until = time.monotonic() + 120
+    while not (found := condition()) and time.monotonic() < until:
         time.sleep(0.05)
-    return False
+    return found
+
+
+def _pid_of(folder: Path, name: str) -> int | None:
+    """The process of the other run, once it has begun."""
+    found = list(folder.glob(f"{name}-*/seen.json"))
+    said = found[0].read_text() if found else ""
+    return int(json.loads(said)["pid"]) if said else None
+
+
+def _is_gone(folder: Path, name: str) -> bool:
+    """Whether the other run has begun, and its process has ended."""
+    pid = _pid_of(folder, name)
+    return pid is not None and not psutil.pid_exists(pid)
 
 
 def preflight(runs: object) -> list[object]:

@@ -20,7 +20,7 @@ import pytest
 from common.run.folder import RunFolder, write_json
 from tests.conftest import PROJECT
 from tests.gpu import __main__ as check
-from tests.gpu import holders
+from tests.gpu import holders, running
 from tests.gpu.commands import Command, runs_of
 from tests.gpu.controlled import deviation
 from tests.gpu.findings import Check, Findings
@@ -52,7 +52,7 @@ Make = Callable[..., tuple[int, dict[str, Any]]]
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes parts, given by name as the body of a module, on the CPU.
 
-    Gives the exit status, and the report's parts by name. The limit of ``hangs`` is short.
+    Gives the exit status, and the report's parts by name.
     """
     (tmp_path / "conftest.py").write_text("from tests.gpu.conftest import *\n")
 
@@ -60,13 +60,23 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         for name, body in bodies.items():
             text = _HEAD + textwrap.dedent(body)
             (tmp_path / f"test_{name}.py").write_text(text)
-        parts = [Part(name, 4 if name == "hangs" else 60, folder=str(tmp_path)) for name in bodies]
+        parts = [Part(name, 60, folder=str(tmp_path)) for name in bodies]
         monkeypatch.setattr(check, "PARTS", parts)
         out = str(tmp_path / "out")
         status = check.main(["--device", "cpu", "--out", out, *arguments])
         return status, _report(tmp_path)
 
     return make
+
+
+@pytest.fixture
+def reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file at whose making three minutes pass; until then no time does, however slow all is."""
+    mark = tmp_path / "reached"
+    clock = SimpleNamespace(monotonic=lambda: 180.0 * mark.exists(), sleep=time.sleep)
+    for module in (check, running):
+        monkeypatch.setattr(module, "time", clock)
+    return mark
 
 
 def _report(folder: Path) -> dict[str, Any]:
@@ -154,7 +164,10 @@ def test_parts_that_end_badly_are_told_apart_and_leave_what_they_had_found(
     assert "| raises | test_it | no error | ZeroDivisionError: no \\| such \\| thing |  |" in top
 
 
-def test_a_part_that_hangs_is_ended_with_all_it_has_started(make: Make, tmp_path: Path) -> None:
+def test_a_part_that_hangs_is_ended_with_all_it_has_started(
+    make: Make, tmp_path: Path, reached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_SIDE_BY_SIDE", 1)
     worker = tmp_path / "worker"
     status, parts = make(
         hangs=f"""\
@@ -165,12 +178,13 @@ def test_a_part_that_hangs_is_ended_with_all_it_has_started(make: Make, tmp_path
             for_ever()
 
         def for_ever():
+            Path({str(reached)!r}).touch()
             time.sleep(600)
         """,
         right="def test_it(notes): notes.equal('one', 1, 1)",
     )
     assert status == 1
-    assert parts["hangs"]["status"] == "ended at its limit of 8 s"
+    assert parts["hangs"]["status"] == "ended at its limit of 120 s"
     assert parts["hangs"]["findings"][0]["name"] == "one"
     assert "in for_ever" in parts["hangs"]["last_words"]["where it was"]
     assert parts["right"]["status"] == "passed"
@@ -240,10 +254,17 @@ def test_what_the_minutes_do_not_suffice_for_is_not_run(make: Make, tmp_path: Pa
     assert "**0 of 1 parts passed; not run: right**" in _top(tmp_path)
 
 
-def test_what_is_not_done_within_the_minutes_is_ended(make: Make) -> None:
-    status, parts = make("--minutes", "0.05", slow="def test_it(notes): time.sleep(600)")
+def test_what_is_not_done_within_the_minutes_is_ended(make: Make, reached: Path) -> None:
+    status, parts = make(
+        "--minutes", "0.5",
+        slow=f"""\
+        def test_it(notes):
+            Path({str(reached)!r}).touch()
+            time.sleep(600)
+        """,
+    )  # fmt: skip
     assert status == 1
-    assert parts["slow"]["status"] == "ended at its limit of 3 s"
+    assert parts["slow"]["status"] == "ended at its limit of 30 s"
 
 
 def test_only_makes_what_it_names(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
@@ -274,6 +295,7 @@ def test_a_check_that_is_stopped_ends_its_parts_and_tells_so(tmp_path: Path) -> 
     )  # fmt: skip
     report = out / "report.json"
     while not report.exists() or '"running"' not in report.read_text():
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate()

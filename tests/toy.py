@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -18,6 +19,9 @@ from common.experiment import Context, Experiment
 from common.training.fit_experiment import FitExperiment
 from common.training.optimizers import Adam
 from common.training.trainer import Trainer
+
+GATED = 5
+"""First epoch that waits for the file of the key ``gate``."""
 
 
 class ToyConfig(FitConfig):
@@ -35,6 +39,8 @@ class ToyConfig(FitConfig):
     """Epoch from which the loss is not a number."""
     pause: float = 0.0
     """Seconds that each epoch waits."""
+    gate: str = ""
+    """A file that the epochs from `GATED` on wait for, unless the run is to stop."""
     start: Annotated[OptionalText, INPUT_FILE] = None
     """A file of an earlier stage."""
 
@@ -53,6 +59,8 @@ class ToyTrainer(Trainer[Tensor]):
     def batches(self) -> Iterable[Tensor]:
         config = self.config
         time.sleep(config.pause)
+        while self.epoch >= GATED and not self._may_go_on():
+            time.sleep(0.01)
         if self.epoch == config.fail_at:
             raise ZeroDivisionError("as the plan says")
         marker = self.context.folder.path / "killed"
@@ -60,6 +68,10 @@ class ToyTrainer(Trainer[Tensor]):
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return torch.randn(2, 8, 1).unbind()
+
+    def _may_go_on(self) -> bool:
+        gate = self.config.gate
+        return not gate or Path(gate).exists() or self.context.stop_requested()
 
     def train_step(self, batch: Tensor) -> tuple[dict[str, Tensor], dict[str, float]]:
         loss = (self.model(batch) - 2 * batch).square().mean()

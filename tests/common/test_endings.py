@@ -104,7 +104,7 @@ def test_what_a_run_moves_is_put_back_for_the_next(
             name, experiment=HOSTILE, configurations=configurations, **scheduling
         )
         process = workplace.start(plan)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
         assert "draws: done" in err
         assert "draws" in out
@@ -153,7 +153,7 @@ def test_threads_and_processes_of_runs_do_not_outlive_the_program(
     workplace: Workplace, scheduling: dict[str, Any]
 ) -> None:
     process = workplace.start(acting(workplace, "thread", "children", "forked", **scheduling))
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, out
     assert err.count("forked: ") == 1
     assert {end["status"] for end in ends(workplace).values()} == {"done"}
@@ -179,7 +179,7 @@ def test_what_cannot_be_removed_leaves_a_run_done(workplace: Workplace) -> None:
 
 def test_libraries_end_their_own_processes_first(workplace: Workplace) -> None:
     process = workplace.start(acting(workplace, "service"))
-    process.communicate(timeout=120)
+    process.communicate(timeout=600)
     assert process.returncode == 0
     (folder,) = workplace.folders()
     assert (folder.path / "was running").read_text() == "True"

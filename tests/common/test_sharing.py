@@ -21,22 +21,33 @@ from common.runner.scheduling.task import Task
 from tests.common.executors.site import results, wait_for
 from tests.common.plans import plan_folder, toy
 from tests.conftest import TINY_DIGITS, TOY, Workplace, without_seconds
+from tests.hostile import goes_on
 from tests.programs import Program
+from tests.toy import GATED
 
 _EPOCHS = 12
-SLOW: dict[str, Any] = {"epochs": _EPOCHS, "pause": 0.05, "random_seed": 1}
 WORKERS: dict[str, Any] = {"multiprocess": True, "num_parallel": 2}
 BOTH = [{}, pytest.param(WORKERS, marks=pytest.mark.slow)]
+
+
+def held(workplace: Workplace, **keys: Any) -> dict[str, Any]:
+    """Keys of runs that are under way until the test opens the gate."""
+    return {"epochs": _EPOCHS, "random_seed": 1, "gate": str(workplace.gate), **keys}
 
 
 def num_rows(folder: RunFolder) -> int:
     return folder.metrics.read_bytes().count(b"\n") if folder.metrics.exists() else 0
 
 
+def wait_for_rows(workplace: Workplace, rows: int = 1) -> None:
+    """Waits until a run has so many rows of metrics."""
+    wait_for(lambda: any(num_rows(folder) >= rows for folder in workplace.folders()))
+
+
 def ended(*runners: Program) -> list[int | None]:
     """Their exit statuses."""
     for runner in runners:
-        runner.communicate(120)
+        runner.communicate(300)
     return [runner.returncode for runner in runners]
 
 
@@ -82,13 +93,16 @@ def test_runs_that_are_made_together_are_made_once(workplace: Workplace) -> None
 
 @pytest.mark.parametrize("keys", BOTH)
 def test_what_a_killed_runner_had_is_taken_over(workplace: Workplace, keys: dict[str, Any]) -> None:
-    configurations = [{**toy(**SLOW), "seeds": [1, 2, 3, 4]}]
+    configurations = [{**toy(**held(workplace)), "seeds": [1, 2, 3, 4]}]
     plan = workplace.write_plan(experiment=TOY, configurations=configurations, **keys)
     first = workplace.start(plan)
-    wait_for(lambda: any(num_rows(folder) > 3 for folder in workplace.folders()))
-    had = {folder.path for folder in workplace.folders()}
+    at_once = keys.get("num_parallel", 1)
+    wait_for(lambda: [num_rows(folder) for folder in workplace.folders()] == [GATED] * at_once)
+    had = {folder.path: folder.read_status()["pid"] for folder in workplace.folders()}
     others = [workplace.start(plan) for _ in range(2)]
     first.kill()
+    wait_for(lambda: not any(map(goes_on, had.values())))
+    workplace.gate.touch()
     assert ended(*others) == [0, 0]
     for folder in workplace.folders():
         found = folder.read_status()
@@ -102,32 +116,37 @@ def test_what_a_killed_runner_had_is_taken_over(workplace: Workplace, keys: dict
 
 @pytest.mark.parametrize("way", ["failed", "interrupted"])
 def test_what_another_runner_has_made_counts(workplace: Workplace, way: str) -> None:
-    keys = {**SLOW, "pause": 0.2, **({"fail_at": _EPOCHS - 1} if way == "failed" else {})}
+    keys = held(workplace, **({"fail_at": _EPOCHS - 1} if way == "failed" else {}))
     configurations = [
         {"id": "first", **toy(experiment_name="first", **keys)},
         toy(start="@first.checkpoint"),
     ]
     plan = workplace.write_plan(experiment=TOY, configurations=configurations)
     first = workplace.start(plan)
-    wait_for(lambda: any(num_rows(folder) > 3 for folder in workplace.folders()))
+    wait_for_rows(workplace, 4)
     second = workplace.start(plan)
-    time.sleep(0.5)
+    time.sleep(0.5)  # so that it may find the run under way
     if way == "interrupted":
         first.send_signal(signal.SIGINT)
-        assert ended(first, second) == [130, 0]
+        assert ended(first) == [130]
+        workplace.gate.touch()
+        assert ended(second) == [0]
         assert sorted(attempts(workplace).values()) == [("done", 1), ("done", 2)]
     else:
+        workplace.gate.touch()
         assert ended(first, second) == [1, 1]
         assert index(workplace) == [("exp", "skipped"), ("first", "failed")]
         assert ("failed", 1) in attempts(workplace).values()
 
 
 def test_a_runner_of_some_runs_lists_what_others_have_made(workplace: Workplace) -> None:
-    named = [toy(experiment_name="one"), toy(experiment_name="other", **SLOW)]
+    named = [toy(experiment_name="one"), toy(experiment_name="other", **held(workplace))]
     plan = workplace.write_plan(experiment=TOY, configurations=named)
     second = workplace.start(plan, "--only", "other")
-    wait_for(lambda: any(num_rows(folder) > 0 for folder in workplace.folders()))
-    assert ended(workplace.start(plan, "--only", "one"), second) == [0, 0]
+    wait_for_rows(workplace)
+    assert ended(workplace.start(plan, "--only", "one")) == [0]
+    workplace.gate.touch()
+    assert ended(second) == [0]
     assert index(workplace) == [("one", "done"), ("other", "done")]
 
 
@@ -168,7 +187,7 @@ def test_all_ranks_leave_a_run_alone_that_is_held(tmp_path: Path) -> None:
     workers = LocalWorkers(1, 1, (), lambda *_: None, most_ranks=2)
     try:
         workers.start([task])
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (ended := workers.wait()) and time.monotonic() < deadline:
             pass
         assert ended == [task]
@@ -183,16 +202,17 @@ def test_runs_are_not_moved_while_another_runner_makes_them(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("common.runner.selection._LONGEST_WAIT", 0.2)
-    configurations = [toy(experiment_name="one"), toy(experiment_name="other", **SLOW)]
+    configurations = [toy(experiment_name="one"), toy(experiment_name="other", **held(workplace))]
     plan = workplace.write_plan(experiment=TOY, configurations=configurations)
     runner = workplace.start(plan)
-    wait_for(lambda: any(num_rows(folder) > 4 for folder in workplace.folders()))
+    wait_for_rows(workplace, 5)
     outcome = workplace.run_plan(plan, "--fresh")
     assert outcome.status == 2
     pids = [str(folder.read_status()["pid"]) for folder in workplace.folders()]
     assert re.search(f"is being made by process ({'|'.join(pids)}) on", outcome.err)
     assert "--fresh" in outcome.err
     assert not plan_folder(workplace).replaced.exists()
+    workplace.gate.touch()
     assert ended(runner) == [0]
     assert set(attempts(workplace).values()) == {("done", 1)}
     assert workplace.run_plan(plan, "--fresh").status == 0
@@ -208,10 +228,10 @@ def of_another_machine(monkeypatch: pytest.MonkeyPatch, expiry: float) -> None:
 def test_another_machine_sees_by_the_lease_what_runs(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = workplace.write_plan(experiment=TOY, configurations=[toy(**{**SLOW, "pause": 0.3})])
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy(**held(workplace))])
     runner = workplace.start(plan)
-    wait_for(lambda: any(num_rows(folder) > 0 for folder in workplace.folders()))
-    of_another_machine(monkeypatch, 60.0)
+    wait_for_rows(workplace)
+    of_another_machine(monkeypatch, 600.0)
     assert "1 running" in workplace.run_plan(plan, "--status").out
     runner.kill()
     runner.communicate()
@@ -224,20 +244,21 @@ def test_another_machine_sees_by_the_lease_what_runs(
 def test_a_process_that_was_stopped_superseded_and_woken_writes_nothing(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]
 ) -> None:
-    configurations = [toy(**SLOW)]
+    configurations = [toy(**held(workplace))]
     plan = workplace.write_plan(experiment=TOY, configurations=configurations, **keys)
     process = workplace.start(plan)
-    wait_for(lambda: any(num_rows(folder) > 3 for folder in workplace.folders()))
+    wait_for_rows(workplace, 4)
     (folder,) = workplace.folders()
     stopped: int = folder.read_status()["pid"]
     os.kill(stopped, signal.SIGSTOP)
+    workplace.gate.touch()
     try:
         of_another_machine(monkeypatch, 0.5)
         assert workplace.run_plan(plan, "--set", "multiprocess=false").status == 0
         before = files(folder.path)
     finally:
         os.kill(stopped, signal.SIGCONT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 0
     assert f"was taken over while process {stopped} stood still" in err
     assert files(folder.path) == before

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from common.runner.progress import Display
 from tests.common.plans import index, plan_folder, toy
 from tests.conftest import TOY, Workplace
 
@@ -175,12 +176,22 @@ def test_a_fresh_dry_run_says_what_is_made_anew(workplace: Workplace) -> None:
     assert "made anew" in workplace.run_plan(plan, "--dry_run", "--fresh").out
 
 
-def test_after_a_failure_fail_fast_lets_running_work_end(workplace: Workplace) -> None:
+def test_after_a_failure_fail_fast_lets_running_work_end(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is under way cannot end before the failure is known."""
+    ended = Display.ended
+
+    def ended_and_open(self: Display, *told: Any) -> None:
+        ended(self, *told)
+        workplace.gate.touch()
+
+    monkeypatch.setattr(Display, "ended", ended_and_open)
     plan = workplace.write_plan(
         experiment=TOY,
         configurations=[
             toy(experiment_name="bad", fail_at=0),
-            toy(experiment_name="under_way", epochs=20, pause=0.1),
+            toy(experiment_name="under_way", epochs=12, gate=str(workplace.gate)),
             toy(experiment_name="next"),
         ],
     )

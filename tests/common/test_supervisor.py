@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.common.executors.site import wait_for
 from tests.common.plans import toy
 from tests.common.test_endings import acting, ends
 from tests.conftest import PROJECT, TOY, Workplace
@@ -38,11 +39,9 @@ def finished(process: Program) -> tuple[int, str]:
 
 
 def wait_for_file(workplace: Workplace, name: str) -> Path:
-    deadline = time.monotonic() + 120
-    while not (found := list(workplace.path.glob(f"outputs/exps/plan/*/{name}"))):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return found[0]
+    pattern = f"outputs/exps/plan/*/{name}"
+    wait_for(lambda: any(workplace.path.glob(pattern)))
+    return next(workplace.path.glob(pattern))
 
 
 @EITHER
@@ -115,10 +114,8 @@ def test_processes_of_the_shell_whose_place_the_program_takes_go_on(
 def test_a_copy_of_a_process_that_has_ended_does_not_hide_that(
     workplace: Workplace, scheduling: dict[str, Any]
 ) -> None:
-    started = time.monotonic()
     process = workplace.start(acting(workplace, "leaves a copy", "", **scheduling))
-    assert finished(process)[0] == 1
-    assert time.monotonic() - started < 300  # the copy goes on for twice that
+    assert finished(process)[0] == 1  # the copy goes on for an hour
     assert states(workplace) == {"leavesacopy": "failed", "exp": "done"}
     assert "exit status 3 (2 attempts)" in ends(workplace)["leavesacopy"]["reason"]
 
@@ -178,12 +175,10 @@ def test_ctrl_c_gets_out_of_every_run(
 ) -> None:
     process = workplace.start(acting(workplace, act, "", **scheduling))
     wait_for_file(workplace, "begun")
-    started = time.monotonic()
-    for _ in range(2):
+    while process.poll() is None:  # not twice: of two that come at once, one may be heard
         process.send_signal(signal.SIGINT)
         time.sleep(0.2)
     status, err = finished(process)
-    assert time.monotonic() - started < 20  # it is 10 on a machine that is not crowded
     assert status == 130, err
     name = act.replace(" ", "")
     assert ends(workplace)[name]["status"] == "interrupted"
@@ -197,7 +192,7 @@ def test_a_lost_terminal_leaves_checkpoints(
 ) -> None:
     """The terminal of a session ends; its shell is gone, too."""
     plan = workplace.write_plan(
-        experiment=TOY, configurations=[toy(epochs=1000, pause=0.02)], **scheduling
+        experiment=TOY, configurations=[toy(epochs=10**6, pause=0.02)], **scheduling
     )
     leader, follower = os.openpty()
     heard = ["env", "--default-signal=HUP"]  # also if the tests' own terminal may close
@@ -209,7 +204,7 @@ def test_a_lost_terminal_leaves_checkpoints(
     os.close(follower)
     wait_for_file(workplace, "metrics.jsonl")
     os.close(leader)
-    assert process.wait(timeout=60) == 129
+    assert process.wait(timeout=300) == 129
     found = workplace.folders()[0].read_status()
     assert (found["status"], found["lost"]) == ("interrupted", 0)
     assert (workplace.folders()[0].checkpoints / "last.pt").exists()
@@ -229,28 +224,28 @@ def test_nothing_outlives_a_program_that_is_killed(
     assert len(others) == (4 if scheduling else 1)
     process.kill()
     process.communicate()
-    left = psutil.wait_procs(others, timeout=20)[1]
+    left = psutil.wait_procs(others, timeout=300)[1]
     for other in left:
         other.kill()
     assert left == []
 
 
 def test_ctrl_z_stops_the_work_and_it_goes_on(workplace: Workplace) -> None:
-    plan = workplace.write_plan(experiment=TOY, configurations=[toy(epochs=60, pause=0.05)])
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy(epochs=10**6, pause=0.02)])
     process = workplace.start(plan)
     metrics = wait_for_file(workplace, "metrics.jsonl")
     process.send_signal(signal.SIGTSTP)
-    (work,) = psutil.Process(process.pid).children()
-    deadline = time.monotonic() + 10
-    while work.status() != psutil.STATUS_STOPPED:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    supervisor = psutil.Process(process.pid)
+    (work,) = supervisor.children()
+    for one in (work, supervisor):
+        wait_for(lambda one=one: one.status() == psutil.STATUS_STOPPED)
     size = metrics.stat().st_size
     time.sleep(0.3)
     assert metrics.stat().st_size == size
-    assert psutil.Process(process.pid).status() == psutil.STATUS_STOPPED
     process.send_signal(signal.SIGCONT)
-    assert finished(process)[0] == 0
+    wait_for(lambda: metrics.stat().st_size > size)
+    process.send_signal(signal.SIGINT)
+    assert finished(process)[0] == 130
 
 
 _LATE = """

@@ -25,6 +25,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 _NOTHING_COLLECTED = 5
 _BETWEEN_LOOKS = 0.1
 _CPU_FACTOR = 2
+_LOOKS_FOR_WHERE = 300
+"""Looks for the first words of where a part is; on a busy machine they take a while."""
 _SECONDS_TO_SAY_WHERE = 1.0
 _LAST_CHARACTERS = 10_000
 
@@ -108,6 +110,10 @@ class _Running:
     def _say_where_it_is(self) -> None:
         with suppress(ProcessLookupError):
             os.kill(self._process.pid, STACK)
+        for _ in range(_LOOKS_FOR_WHERE):
+            if self._process.poll() is not None or _has_text(self._stack):
+                break
+            time.sleep(_BETWEEN_LOOKS)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_SECONDS_TO_SAY_WHERE)
 
@@ -116,6 +122,10 @@ class _Running:
         texts = {title: path.read_text(encoding="utf-8", errors="replace").strip()
                  for title, path in places.items() if path.exists()}  # fmt: skip
         return {title: text[-_LAST_CHARACTERS:] for title, text in texts.items() if text}
+
+
+def _has_text(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _end_all(mark: str) -> None:

@@ -144,14 +144,22 @@ def test_training_by_two_processes_equals_that_by_one(
         assert scales[moment] == pytest.approx(others[moment], rel=1e-4)
 
 
+def _words(process: psutil.Process) -> list[str]:
+    """The command of a process; nothing of one that has ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def left_over() -> list[list[str]]:
     """Commands of what runs have left: not Python's helpers, nor the tests' own servers."""
     children = psutil.Process().children()
-    guards = [child for child in children if "fork_server_guard" in " ".join(child.cmdline())]
+    guards = [child for child in children if "fork_server_guard" in " ".join(_words(child))]
     workers = [worker for guard in guards for server in guard.children()
                for worker in server.children()]  # fmt: skip
     others = [child for child in children if child not in guards]
-    commands = [process.cmdline() for process in workers + others]
+    commands = [words for process in workers + others if (words := _words(process))]
     helpers = ("multiprocessing.", "tests.programs")
     return [words for words in commands if not any(name in " ".join(words) for name in helpers)]
 
@@ -185,7 +193,10 @@ def test_a_run_that_loses_a_process_goes_on_with_equal_results(
     assert not left_over()
 
 
-def test_an_error_of_one_process_fails_the_run(workplace: Workplace, model: Path) -> None:
+def test_an_error_of_one_process_fails_the_run(
+    workplace: Workplace, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.runner.scheduling.worker_group._GRACE", 300.0)
     args = {"marker": str(workplace.path / "marker"), "how": "error"}
     run = reinforcement(model, "reinforce", **SHORT)
     del run["reward_fn.id"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -241,23 +240,28 @@ def test_what_persists_is_told(
         asked(stub, **{"max_retries": 0, **keys})
     assert str(error.value).startswith(f"POST {stub.url}/completions: ")
     assert message in str(error.value)
-    assert len(stub.asked) == 1
+    assert len(stub.asked) < 2  # none, if the time was over before the stub had looked
 
 
-def test_a_pause_is_the_one_that_the_server_names(stub: Stub) -> None:
-    stub.faults += [status(429, Retry_After="0.9"), status(503, Retry_After="0.05")]
-    begin = time.monotonic()
+def test_a_pause_is_the_one_that_the_server_names(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("anyio.sleep", sleep)
+    stub.faults += [status(429, Retry_After="77"), status(503, Retry_After="0.05")]
     assert asked(stub) == {"a": [Output(said({"prompt": "red", "seed": 3}), 6)]}
-    assert 0.95 <= time.monotonic() - begin < 1.9
+    assert pauses == [77.0, 0.05]
     assert len(stub.asked) == 3
 
 
 def test_a_stop_does_not_wait_for_a_server_that_hangs(stub: Stub) -> None:
-    stub.always = hang
-    begin = time.monotonic()
+    stub.always = hang  # for ever
     with pytest.raises(Interrupted):
         asked(stub, lambda: bool(stub.asked))
-    assert time.monotonic() - begin < 5
 
 
 def test_fewer_outputs_than_asked_for_are_refused(stub: Stub) -> None:

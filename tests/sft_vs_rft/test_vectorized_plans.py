@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,14 @@ from typing import Any
 
 import pytest
 
-from common.experiment import Member
+from common.experiment import EXPERIMENTS, Member
 from common.process.stopping import StoppedAtOnce
 from common.run.folder import RunFolder, read_json_lines
 from common.runner.progress import Display
 from common.runner.scheduling.attempt import attempt
 from common.runner.scheduling.task import Task
 from common.training import checkpoint
+from sft_vs_rft.vectorized.together import run_together
 from tests.common.test_continuing import num_lines, wait_for
 from tests.conftest import Workplace
 from tests.sft_vs_rft.test_vectorized import (
@@ -99,14 +101,40 @@ LONG = configurations(
 )  # fmt: skip
 
 
-def run_and_disturb(workplace: Workplace, plan: Path, disturb: Callable[[], None]) -> int:
-    """Runs the plan in this process, but for its workers; gives the exit status."""
+ROWS = 20
+"""Epochs after which runs that are made together wait for the gate, unless they are to stop."""
+
+
+def run_held(members: Sequence[Any]) -> None:
+    """Makes controlled runs together, which wait."""
+    context = members[0].context
+    gate = context.folder.path.parent / "gate"
+
+    def progress(done: int, *told: Any) -> None:
+        context.progress(done, *told)
+        while done >= ROWS and not (gate.exists() or context.stop_requested()):
+            time.sleep(0.01)
+
+    for member in members:
+        member.context = replace(member.context, progress=progress)
+    run_together(members)
+
+
+HELD = replace(EXPERIMENTS.get("sft_vs_rft"), run_together=f"{__name__}:run_held")
+EXPERIMENT = f"custom:{__name__}:HELD"
+
+
+def run_and_disturb(
+    workplace: Workplace, plan: Path, count: int, disturb: Callable[[], None]
+) -> int:
+    """Runs the plan of ``count`` runs in this process, but for workers; gives the exit status."""
 
     def when_under_way() -> None:
         def is_under_way() -> bool:
-            return any(num_lines(f.metrics) > 20 for f in workplace.folders("together"))
+            rows = [num_lines(folder.metrics) for folder in workplace.folders("together")]
+            return rows == [ROWS] * count
 
-        wait_for(is_under_way, seconds=120)
+        wait_for(is_under_way)
         disturb()
 
     thread = threading.Thread(target=when_under_way)
@@ -116,9 +144,13 @@ def run_and_disturb(workplace: Workplace, plan: Path, disturb: Callable[[], None
     return status
 
 
+def gate(workplace: Workplace) -> Path:
+    return workplace.path / "outputs/exps/together/gate"
+
+
 def made_alone(workplace: Workplace, **document: Any) -> dict[str, RunFolder]:
     """The same runs, made alone and never stopped."""
-    whole = workplace.write_plan("alone", configurations=LONG, **document)
+    whole = workplace.write_plan("alone", experiment=EXPERIMENT, configurations=LONG, **document)
     assert workplace.run_plan(whole).status == 0
     return by_name(workplace, "alone")
 
@@ -133,14 +165,17 @@ def assert_whole(workplace: Workplace, alone: dict[str, RunFolder]) -> None:
 def test_after_ctrl_c_runs_at_different_epochs_go_on_together(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = workplace.write_plan("together", configurations=LONG, vectorize=True)
-    status = run_and_disturb(workplace, plan, lambda: os.kill(os.getpid(), signal.SIGINT))
+    plan = workplace.write_plan(
+        "together", experiment=EXPERIMENT, configurations=LONG, vectorize=True
+    )
+    status = run_and_disturb(workplace, plan, 2, lambda: os.kill(os.getpid(), signal.SIGINT))
     assert status == 130
     folders = workplace.folders("together")
     for folder in folders:
         assert folder.read_status()["status"] == "interrupted"
         state = checkpoint.load(folder.checkpoints / "last.pt")
         assert state["epoch"] == num_lines(folder.metrics) < 240
+    gate(workplace).touch()
 
     alone = made_alone(workplace)
     further = alone[folders[1].path.name]
@@ -157,7 +192,7 @@ def test_after_ctrl_c_runs_at_different_epochs_go_on_together(
 @pytest.mark.slow
 def test_workers_share_runs_and_those_that_lose_theirs_go_on_alone(workplace: Workplace) -> None:
     plan = workplace.write_plan(
-        "together", configurations=LONG, seeds=[1, 2], vectorize=True,
+        "together", experiment=EXPERIMENT, configurations=LONG, seeds=[1, 2], vectorize=True,
         multiprocess=True, num_parallel=2,
     )  # fmt: skip
     killed = []
@@ -166,8 +201,9 @@ def test_workers_share_runs_and_those_that_lose_theirs_go_on_alone(workplace: Wo
         statuses = [folder.read_status() for folder in workplace.folders("together")]
         killed.append(next(s["pid"] for s in statuses if s["status"] == "running"))
         os.kill(killed[0], signal.SIGKILL)
+        gate(workplace).touch()
 
-    assert run_and_disturb(workplace, plan, kill) == 0
+    assert run_and_disturb(workplace, plan, 4, kill) == 0
     assert_whole(workplace, made_alone(workplace, seeds=[1, 2]))
     statuses = [folder.read_status() for folder in workplace.folders("together")]
     assert (

@@ -135,7 +135,8 @@ class ExecutorContract:
 
     @pytest.mark.slow
     def test_ctrl_c_ends_with_checkpoints_from_which_runs_go_on(self, whole: Site) -> None:
-        plan = whole.write_plan("cancelled", experiment=ACTING, configurations=_three(_SLOW))
+        held = {**_FAST, "gate": str(whole.gate("cancelled"))}
+        plan = whole.write_plan("cancelled", experiment=ACTING, configurations=_three(held))
         runner = whole.start(plan)
         _wait_for_rows(whole, "cancelled", 2)
         runner.send_signal(signal.SIGINT)
@@ -144,6 +145,7 @@ class ExecutorContract:
         told = {status["status"] for status in whole.statuses("cancelled").values()}
         assert told == {"interrupted"}
         assert set(whole.index("cancelled").values()) <= {"interrupted", "waiting"}
+        whole.gate("cancelled").touch()
         _assert_done_as_whole(whole, "cancelled", whole.run_plan(plan))
 
     @pytest.mark.slow

@@ -42,6 +42,10 @@ class Site:
         given = ["--plan_config_path", str(plan), *arguments]
         return Program(given, self.path, {**environment, **self.environment})
 
+    def gate(self, plan: str) -> Path:
+        """A file for which the plan's runs wait that name it."""
+        return self.path / f"{plan}.gate"
+
     def run_plan(self, plan: Path, *arguments: str) -> Outcome:
         return outcome(self.start(plan, *arguments), self.patience)
 

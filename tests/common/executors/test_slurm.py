@@ -35,6 +35,11 @@ def site(tmp_path: Path) -> SlurmSite:
     return SlurmSite(tmp_path, {"experiment": TOY})
 
 
+def held(site: SlurmSite, plan: str) -> dict[str, Any]:
+    """Keys of runs that are under way until the test opens the plan's gate, or stops them."""
+    return {"epochs": 30, "gate": str(site.gate(plan))}
+
+
 def executor(**keys: Any) -> dict[str, Any]:
     return {"id": "slurm", **keys}
 
@@ -74,16 +79,17 @@ def test_detached_commands_make_one_stage_after_the_other(site: SlurmSite) -> No
 def test_signals_of_the_cluster_mean_a_checkpoint_and_a_new_place_in_the_queue(
     site: SlurmSite,
 ) -> None:
-    keys = {"epochs": 30, "random_seed": 1}
-    whole = site.write_plan("whole", configurations=[toy(experiment_name="whole", **keys)])
+    whole = site.write_plan("whole", configurations=[toy(experiment_name="whole", epochs=30)])
     assert site.run_plan(whole).status == 0
     for number in ("USR1", "TERM"):
-        slow = toy(experiment_name="run", pause=0.2, **keys)
+        slow = toy(experiment_name="run", **held(site, number))
         plan = site.write_plan(number, executor="slurm", configurations=[slow])
         runner = site.start(plan)
         site.wait_for_rows(number, "run")
         job = site.job_of(number, "run")
         ask("scancel", f"--signal={number}", job)
+        wait_for(lambda of=number: site.statuses(of)["run"]["status"] == "interrupted")
+        site.gate(number).touch()
         done = site.outcome_in_a_hurry(runner, number)
         assert done.status == 0, done.err
         status = site.statuses(number)["run"]
@@ -112,7 +118,7 @@ def test_a_run_outlasts_the_time_limit_of_its_job(site: SlurmSite) -> None:
 @needs_slurm
 @pytest.mark.slow
 def test_a_cancelled_job_is_not_put_into_the_queue_again(site: SlurmSite) -> None:
-    slow = {**toy(experiment_name="run_{random_seed}", epochs=30, pause=0.2), "seeds": [1, 2]}
+    slow = {**toy(experiment_name="run_{random_seed}", **held(site, "gone")), "seeds": [1, 2]}
     plan = site.write_plan("gone", executor="slurm", num_parallel=1, configurations=[slow])
     runner = site.start(plan)
     site.wait_for_rows("gone", "run_1")
@@ -129,6 +135,7 @@ def test_a_cancelled_job_is_not_put_into_the_queue_again(site: SlurmSite) -> Non
         for seed, job in zip((1, 2), jobs, strict=True)
     }
     assert site.jobs("gone") == {}
+    site.gate("gone").touch()
     again = site.run_plan(plan)
     assert again.status == 0, again.err
     assert {name: status["attempt"] for name, status in site.statuses("gone").items()} == {
@@ -212,9 +219,7 @@ def test_a_second_ctrl_c_cancels_what_does_not_stop(site: SlurmSite) -> None:
     time.sleep(1)
     assert runner.poll() is None
     runner.send_signal(signal.SIGINT)
-    before = time.monotonic()
     assert outcome(runner).status == 130
-    assert time.monotonic() - before < 10
     site.wait_until_gone("stop")
     assert "waits" not in site.runs("stop")
 
@@ -222,13 +227,14 @@ def test_a_second_ctrl_c_cancels_what_does_not_stop(site: SlurmSite) -> None:
 @needs_slurm
 @pytest.mark.slow
 def test_a_lost_terminal_leaves_the_jobs_alone(site: SlurmSite) -> None:
-    slow = toy(experiment_name="run", epochs=30, pause=0.2)
+    slow = toy(experiment_name="run", **held(site, "terminal"))
     plan = site.write_plan("terminal", executor="slurm", configurations=[slow])
     runner = site.start(plan)
     site.wait_for_rows("terminal", "run")
     runner.send_signal(signal.SIGHUP)
     assert outcome(runner).status == 129
     assert len(site.jobs("terminal")) == 1
+    site.gate("terminal").touch()
     assert site.run_plan(plan).status == 0
     assert site.statuses("terminal")["run"]["attempt"] == 1
 
@@ -236,12 +242,14 @@ def test_a_lost_terminal_leaves_the_jobs_alone(site: SlurmSite) -> None:
 @needs_slurm
 @pytest.mark.slow
 def test_jobs_that_end_without_a_word_are_lost_attempts(site: SlurmSite) -> None:
-    slow = toy(experiment_name="run", epochs=30, pause=0.2)
+    slow = toy(experiment_name="run", **held(site, "lost"))
     plan = site.write_plan("lost", executor="slurm", configurations=[slow])
     runner = site.start(plan)
     site.wait_for_rows("lost", "run")
     for process in site.processes("lost"):
         process.kill()
+    wait_for(lambda: site.statuses("lost")["run"].get("lost") == 1)
+    site.gate("lost").touch()
     done = outcome(runner)
     assert done.status == 0, done.err
     assert "without a word" in done.err

@@ -16,6 +16,8 @@ from tests.tools import imported, needs_program, program
 imported("vl_convert")
 playwright = imported("playwright.sync_api")
 _NAMES = ("chromium", "chromium-browser")
+_PATIENCE = 300_000
+"""Milliseconds in which a page does what is asked of it."""
 pytestmark = [
     needs_program(*_NAMES),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -26,16 +28,24 @@ pytestmark = [
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as started:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        found = started.chromium.launch(executable_path=program(*_NAMES), args=arguments)
+        found = started.chromium.launch(
+            executable_path=program(*_NAMES), args=arguments, timeout=_PATIENCE
+        )
         yield found
         found.close()
+
+
+def new_page(browser: Any, **settings: Any) -> Any:
+    page = browser.new_page(**settings)
+    page.set_default_timeout(_PATIENCE)
+    return page
 
 
 class Opened:
     """A page, with what it asked for and what its console said."""
 
     def __init__(self, browser: Any, path: Path, **settings: Any) -> None:
-        self.page = browser.new_page(**settings)
+        self.page = new_page(browser, **settings)
         self.requests: list[str] = []
         self.said: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
@@ -94,9 +104,7 @@ def test_charts_tell_their_values(plan: Path, browser: Any) -> None:
 
     before = opened.chart("curve-0").locator("path").count()
     page.locator("#seeds").check()
-    page.wait_for_function(
-        f"document.querySelectorAll('#curve-0 path').length > {before}", timeout=5000
-    )
+    page.wait_for_function(f"document.querySelectorAll('#curve-0 path').length > {before}")
     opened.chart("pair")
     page.locator("#pair-x").select_option("train loss")
     page.wait_for_function("document.querySelector('#pair svg').textContent.includes('train loss')")
@@ -134,7 +142,7 @@ def test_it_is_readable_at_each_width_and_in_the_dark(
 
 
 def test_it_reads_without_scripts(plan: Path, browser: Any) -> None:
-    page = browser.new_page(java_script_enabled=False)
+    page = new_page(browser, java_script_enabled=False)
     page.goto(write_report(plan).as_uri())
     for name in ("curve-0", "differences", "pair", "inputs-chart"):
         assert page.locator(f"#{name} svg").is_visible()
