@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -128,6 +129,36 @@ def test_every_rank_sees_one_gpu(
         assert part.device_ids == ((0,) if seen else ())
     assert team.fits(task)
     assert not team.fits(replace(task, num_ranks=1))
+    team.close()
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_rank_that_takes_a_while_to_die_has_caused_the_failure_of_the_first(
+    monkeypatch: pytest.MonkeyPatch, is_gone: bool
+) -> None:
+    now = [0.0]
+
+    class Worker:
+        def __init__(self, *_: Any) -> None:
+            self.is_last = False
+
+        def is_gone_within(self, seconds: float) -> bool:
+            now[0] += seconds
+            return self.is_last and is_gone and now[0] > 1.0
+
+        def close(self) -> None:
+            pass
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+    monkeypatch.setattr("common.runner.scheduling.worker_group.time", clock)
+    monkeypatch.setattr("common.runner.scheduling.worker_group.WorkerProcess", Worker)
+    task = Task("run", {}, "", "", None, "", {}, "step", 1, num_ranks=8)
+    team: Any = WorkerGroup(task, (), 1)
+    team.workers[-1].is_last = True
+    assert team.lost() == (team.workers[-1] if is_gone else None)
     team.close()
 
 

@@ -20,8 +20,9 @@ from common.runner.scheduling.worker_process import WorkerProcess
 
 _GRACE = 3.0
 """Seconds in which the first rank can report the failure of another one itself."""
-_MOMENT = 0.5
-"""Seconds in which a process ends after others have noticed its failure."""
+_SECONDS_TO_BE_GONE = 2.0
+"""Seconds in which a process ends after others have noticed its failure, on a busy machine."""
+_BETWEEN_LOOKS = 0.02
 
 
 class WorkerGroup:
@@ -103,9 +104,12 @@ class WorkerGroup:
 
     def lost(self) -> WorkerProcess | None:
         """Return a dead worker that may have caused the first rank's failure."""
-        for worker in self.workers[1:]:
-            if worker.is_gone_within(_MOMENT / len(self.workers)):
-                return worker
+        deadline = time.monotonic() + _SECONDS_TO_BE_GONE
+        while time.monotonic() < deadline:
+            for worker in self.workers[1:]:
+                if worker.is_gone_within(0.0):
+                    return worker
+            time.sleep(_BETWEEN_LOOKS)
         return None
 
     def gone_unheard(self) -> WorkerProcess | None:
