@@ -222,7 +222,7 @@ def _writes_anywhere(context: Context) -> float:
 def _leaves_a_copy(context: Context) -> float:
     """Ends the process, of which a copy goes on that has all its files open."""
     if os.fork() == 0:
-        time.sleep(3600)
+        time.sleep(1200)
     os._exit(3)
 
 

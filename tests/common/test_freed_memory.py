@@ -16,6 +16,7 @@ import ctypes, resource
 from common.process.freed_memory import keep_freed_memory
 
 libc = ctypes.CDLL(None)
+libc.prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: a fault is one page, whatever the machine has set
 libc.malloc.restype = ctypes.c_void_p
 libc.malloc.argtypes = [ctypes.c_size_t]
 libc.free.argtypes = [ctypes.c_void_p]

@@ -28,6 +28,8 @@ for package in ("openai", "fastapi", "uvicorn"):
 pytestmark = pytest.mark.slow
 
 K, N = 4, 12
+MANY = 40
+"""Inputs of a run that is to be killed before it has asked for all."""
 DRAWN = {"generation_config": json.dumps({"do_sample": True, "top_k": 0})}
 _TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
 
@@ -90,7 +92,8 @@ def test_a_killed_run_goes_on(workplace: Workplace, url: str, model: Path) -> No
         "generation_config": DRAWN["generation_config"].replace("{", "{{").replace("}", "}}")
     }
     server = {"url": url, "concurrency": 1, "extra_body": doubled}
-    plan = write(workplace, extraction(url, model, **{"alg.server": server}))
+    changes = {"alg.server": server, "datapool.num_train_samples": MANY}
+    plan = write(workplace, extraction(url, model, **changes))
     process = workplace.start(plan)
     kept: list[dict[str, Any]] = []
     while len(kept) < 3 and process.poll() is None:
@@ -103,12 +106,12 @@ def test_a_killed_run_goes_on(workplace: Workplace, url: str, model: Path) -> No
         ]
     process.kill()
     _, error = process.communicate()
-    assert 3 <= len(kept) < N * K, error
+    assert 3 <= len(kept) < MANY * K, error
     outcome = workplace.run_plan(plan)
     assert outcome.status == 0, outcome.err
     (folder,) = workplace.folders()
     samples = pd.read_parquet(folder.table("samples"))
-    assert len(samples) == N * K and samples["num_tokens"].between(1, 6).all()
+    assert len(samples) == MANY * K and samples["num_tokens"].between(1, 6).all()
     assert samples.groupby("index")["output"].nunique().median() == K
     texts = samples["output"].tolist()
     assert all(row["outputs"][0][0] in texts for row in kept)
