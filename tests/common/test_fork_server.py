@@ -313,7 +313,7 @@ def test_a_closed_server_ends_what_is_started_at_its_end(
     with worker:
         worker.stdout.readline()
         server.close()
-        assert not is_alive(int(worker.stdout.readline()))
+        assert not goes_on(int(worker.stdout.readline()))
 
 
 _UNKILLABLE = """
@@ -356,7 +356,7 @@ def test_what_cannot_be_killed_holds_up_the_end_of_one_worker_alone(
         (tmp_path / "killed").unlink()
     assert killed == [{pid} for pid in left]
     server.close()
-    assert not any(map(is_alive, left))
+    assert not any(map(goes_on, left))
 
 
 _HANGING = """
