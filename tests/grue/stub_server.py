@@ -34,6 +34,13 @@ class Stub:
         self.released = threading.Event()
         self.url = ""
 
+    def next_fault(self) -> Fault | None:
+        """What is wrong with the next answer; each thread that asks gets another one."""
+        try:
+            return self.faults.popleft()
+        except IndexError:
+            return self.always
+
     def answer(self, path: str, body: Keys) -> Keys:
         """A whole answer to a request."""
         count = body.get("n", 1) if self.knows_n else 1
@@ -74,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.stub.asked.append(body)
         self.stub.headers.append({name.lower(): value for name, value in self.headers.items()})
-        fault = self.stub.faults.popleft() if self.stub.faults else self.stub.always
+        fault = self.stub.next_fault()
         self.whole = json.dumps(self.stub.answer(self.path, body))
         if fault is None:
             self.send(200, self.whole)
@@ -122,12 +129,17 @@ def hang(handler: Handler) -> None:
     handler.close_connection = True
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    """Connections that may wait; the kernel answers further ones a second later."""
+
+
 @contextmanager
 def serving() -> Iterator[Stub]:
     stub = Stub()
     handler = type("OfStub", (Handler,), {"stub": stub})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     stub.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -32,8 +32,20 @@ needs_slurm = needs(
 )
 
 
+_BUSY = ("Unable to contact", "Socket timed out", "Connection refused")
+"""What programs of SLURM say when its controller does not answer in time."""
+
+
 def ask(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    """What a program of SLURM prints, once the controller has time for it."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode == 0:
+            return done.stdout
+        is_busy = any(words in done.stderr for words in _BUSY)
+        assert is_busy and time.monotonic() < deadline, done.stderr
+        time.sleep(1.0)
 
 
 class SlurmSite(Site):
