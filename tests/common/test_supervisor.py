@@ -133,8 +133,9 @@ def test_a_run_that_keeps_all_files_open_fails_alone(
 def test_runs_take_no_task_from_their_worker_and_say_nothing_for_it(workplace: Workplace) -> None:
     """One worker makes them, as long as it can; each is followed by another run."""
     acts = ("closes input", "reads", "writes anywhere", "closes inputs", "sleeps", "closes all", "")
-    process = workplace.start(acting(workplace, *acts, multiprocess=True, num_parallel=1))
-    status, err = finished(process)
+    long = "x" * 20_000  # so that no task is read at once
+    plan = acting(workplace, *acts, hook=long, multiprocess=True, num_parallel=1)
+    status, err = finished(workplace.start(plan))
     assert (status, "Traceback" in err) == (1, False), err
     found = states(workplace)
     assert found.pop("reads") == "failed"

@@ -92,6 +92,19 @@ class _Parent:
                 self._said_at = time.monotonic()
                 self.say({"progress": untold})
 
+    def tell_end(self) -> None:
+        """Tell that the runs have ended; the parent gives the next ones then.
+
+        If they could not be heard of, the parent learns by the end of this process.
+        """
+        try:
+            self._own_in.check()
+        except OSError:  # also if `listen` still waits for the end of a line
+            self._cut_off()
+        if not self.is_cut_off:
+            self.tell()  # not later: it would count as the next run's
+            self.say({"ended": True})
+
     def listen(self) -> None:
         try:
             while (line := self._next_line()).endswith("\n"):
@@ -189,9 +202,8 @@ def main() -> int:
         else:
             _take_part(tasks[0], parent)
         free_memory()  # before the end is heard of: the next run may be another process's
-        if is_first and not parent.is_cut_off:  # whoever hears of the end gives the next runs
-            parent.tell()  # not later: it would count as the next run's
-            parent.say({"ended": True})
+        if is_first:
+            parent.tell_end()
     return 0
 
 
