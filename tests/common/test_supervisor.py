@@ -115,9 +115,10 @@ def test_a_copy_of_a_process_that_has_ended_does_not_hide_that(
     workplace: Workplace, scheduling: dict[str, Any]
 ) -> None:
     process = workplace.start(acting(workplace, "leaves a copy", "", **scheduling))
-    assert finished(process)[0] == 1  # the copy goes on for longer than is waited here
+    status, err = finished(process)  # the copy goes on for longer than is waited here
+    assert status == 1, err
     assert states(workplace) == {"leavesacopy": "failed", "exp": "done"}
-    assert "exit status 3 (2 attempts)" in ends(workplace)["leavesacopy"]["reason"]
+    assert "exit status 3 (2 attempts)" in ends(workplace)["leavesacopy"]["reason"], err
 
 
 @EITHER
