@@ -23,6 +23,8 @@ from tests.programs import PROJECT, Program, end_server
 from tests.quick_sync import quick_sync
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the libraries are imported
+# Tests run side by side, and so do their runs: threads that wait for a core take it from others.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TOY = "custom:tests.toy:EXPERIMENT"
 

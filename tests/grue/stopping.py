@@ -15,12 +15,16 @@ from tests.grue.parts import SIGNALLING
 
 
 def stopped_and_whole(
-    workplace: Workplace, make: Callable[..., dict[str, Any]], *, signal: str = "SIGINT"
+    workplace: Workplace,
+    make: Callable[..., dict[str, Any]],
+    *,
+    signal: str = "SIGINT",
+    threads: int = 1,
 ) -> tuple[RunFolder, RunFolder]:
     """A run that is stopped in its third scoring and goes on, and one that is not stopped.
 
     ``make(experiment_name=..., train_evaluation__metrics=...)`` gives a run. Their metrics are
-    equal.
+    equal. They compute with so many threads.
     """
     runs = []
     for name in ("stopped", "whole"):
@@ -29,7 +33,7 @@ def stopped_and_whole(
         runs.append(make(experiment_name=name, train_evaluation__metrics=metrics))
     (workplace.path / "whole").touch()  # this one is never stopped
     killed = {"multiprocess": True, "num_parallel": 1} if signal == "SIGKILL" else {}
-    plan = write(workplace, *runs, **killed)
+    plan = write(workplace, *runs, num_threads=threads, **killed)
     status = workplace.run_plan(plan).status
     if signal == "SIGINT":
         assert status == 130

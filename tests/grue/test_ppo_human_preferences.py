@@ -300,7 +300,7 @@ def test_a_stopped_run_ends_with_equal_results(workplace: Workplace, model: Path
     """With the optimiser's count of steps, its step size, the coefficient and the critic."""
     make = partial(configuration, model, train_evaluation__n_iters=6,
                    train_evaluation__eval_every=2)  # fmt: skip
-    assert_equal_models(*stopped_and_whole(workplace, make))
+    assert_equal_models(*stopped_and_whole(workplace, make, threads=2))
 
 
 def _generation(**keys: Any) -> dict[str, Any]:
