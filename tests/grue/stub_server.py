@@ -66,6 +66,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers of a `Stub`."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body waits until its headers have been acknowledged
     stub: Stub
 
     def do_GET(self) -> None:
