@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from plots.lines import LEAST_WIDTH
 STYLE = Path(__file__).with_name("style.mplstyle")
 _LETTERS_PER_INCH = 11
 """Number of letters of a caption that are as wide as an inch."""
+_UNBREAKABLE = "\u00a0"
 _TITLE_WIDTH = 52  # letters; longer lines would push the second column of panels aside
 
 
@@ -82,16 +84,31 @@ def legend(
     """Draw one legend for all panels, below them, where it covers no data.
 
     Each entry of a column holds the properties of a line, its ``label`` among them. Lines of the
-    caption that are longer than the figure is wide are broken.
+    caption that are longer than the figure is wide are broken, after commas if that is enough.
     """
     if caption is not None:
         letters = int(figure.get_figwidth() * _LETTERS_PER_INCH)
-        caption = "\n".join(textwrap.fill(line, letters) for line in caption.split("\n"))
+        caption = "\n".join(_broken(line, letters) for line in caption.split("\n"))
     longest = max(len(column) for column in columns)
     blank = {"label": "", "linestyle": "none"}
     entries = [entry for column in columns for entry in [*column, *[blank] * longest][:longest]]
     handles = [Line2D([], [], **entry) for entry in entries]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(columns), title=caption)
+
+
+def _broken(line: str, letters: int) -> str:
+    """Return the line in as few lines of at most ``letters`` as words need, and of like length.
+
+    It is broken after commas and semicolons where that takes no more lines: ``n = 250 inputs``
+    stays together.
+    """
+    by_words = textwrap.wrap(line, letters)
+    whole = re.sub(r"(?<![,;:]) ", _UNBREAKABLE, line)
+    for width in range(1, letters + 1):
+        found = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+        if len(found) <= len(by_words) and max(map(len, found), default=0) <= width:
+            return "\n".join(found).replace(_UNBREAKABLE, " ")
+    return "\n".join(by_words)
 
 
 def save(figure: Figure, points: pd.DataFrame, stem: Path) -> list[Path]:

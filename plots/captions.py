@@ -52,7 +52,7 @@ def drawn_outputs(runs: Sequence[Run]) -> str:
     each = [round(of_run.max() / len(of_run)) for of_run in elapsed]
     iterations = from_to([len(of_run) for of_run in elapsed])
     plural = "" if iterations == "1" else "s"
-    return f"{iterations} iteration{plural},\nn = {from_to(each)} outputs in each, {of_input}"
+    return f"{iterations} iteration{plural}, n = {from_to(each)} outputs in each, {of_input}"
 
 
 def _num_inputs(run: Run, splits: Iterable[str]) -> list[int]:

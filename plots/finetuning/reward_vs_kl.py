@@ -140,7 +140,7 @@ def _caption(runs: Sequence[Run], options: Options) -> str:
     most = max(len(_iterations(run, options)) for run in runs)
     if options.points >= most:
         return counts
-    return f"{counts};\nmeans over {options.points} parts of the iterations"
+    return f"{counts}; means over {options.points} parts of the iterations"
 
 
 def _line(axes: Axes, line: pd.DataFrame, look: dict[str, Any]) -> None:

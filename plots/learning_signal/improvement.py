@@ -89,7 +89,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
         axes.set_ylabel(f"change of {wanted}\nper iteration", parse_math=False)
         axes.set_title(f"Pearson {pearson(x, y)}\nSpearman {spearman(x, y)}", fontsize="small")
         figure.suptitle(subject(loaded), parse_math=False)
-        caption = f"a dot: two evaluations of a run in turn;\n{evaluated(loaded, [wanted])}"
+        caption = f"a dot: two evaluations of a run in turn; {evaluated(loaded, [wanted])}"
         canvas.legend(figure, [looks[::2], looks[1::2]], caption=caption)
         return canvas.save(figure, table, stem)
 

@@ -54,8 +54,8 @@ def test_points_are_means_over_seeds_of_parts_of_the_iterations(plan, drawn):
     (axes,) = drawn[0].axes
     assert axes.get_xscale() == "linear" and axes.get_xlabel() == "objective/kl (nats)"
     assert drawn[0].legends[0].get_title().get_text() == (
-        "4 iterations,\nn = 32 outputs in each, K = 1 of an input;\nmeans over 2 parts of the "
-        "iterations"
+        "4 iterations, n = 32 outputs in each,\n"
+        "K = 1 of an input; means over 2 parts of the iterations"
     )
 
 
