@@ -11,6 +11,8 @@ from plots.runs import Run, json_object
 
 _NUM_SAMPLES = "train_evaluation.num_samples_per_input"
 _NUM_DRAWN = "alg.args.num_samples_per_input"
+SPLITS = ("train/", "val/", "test/")
+"""Beginnings of the names of what evaluations measure."""
 SAMPLES = "elapsed/samples"
 """Metric of the outputs drawn so far, those drawn in vain included."""
 
@@ -35,7 +37,7 @@ def evaluated(runs: Sequence[Run], metrics: Iterable[str]) -> str:
         metrics: names of what is drawn, which begin with the split.
     """
     splits = {metric.partition("/")[0] for metric in metrics}
-    sizes = [size for run in runs for size in _num_inputs(run, splits)]
+    sizes = [size for run in runs for split, size in _num_inputs(run).items() if split in splits]
     inputs = f"n = {from_to(sizes)} inputs, " if sizes else ""
     samples = [int(value_at(run.config, _NUM_SAMPLES, 1)) for run in runs]
     each = "each" if sizes else "each input"
@@ -55,7 +57,11 @@ def drawn_outputs(runs: Sequence[Run]) -> str:
     return f"{iterations} iteration{plural}, n = {from_to(each)} outputs in each, {of_input}"
 
 
-def _num_inputs(run: Run, splits: Iterable[str]) -> list[int]:
+def tells_inputs(run: Run) -> bool:
+    """Return whether a run has written how many inputs of each split it evaluates."""
+    return bool(_num_inputs(run))
+
+
+def _num_inputs(run: Run) -> Mapping[str, int]:
     found = json_object(RunFolder(run.path).summary).get("num_inputs")
-    known: Mapping[str, int] = found if isinstance(found, dict) else {}
-    return [known[split] for split in splits if split in known]
+    return found if isinstance(found, dict) else {}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from common.errors import Problem, UserError
-from plots import lines
+from plots import captions, lines
 from plots.needs import planned
 from plots.needs.wanted import Wanted
 from plots.options import FigureOptions
@@ -75,7 +75,9 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     with canvas.styled():
         columns = 2 if len(metrics) == 4 else min(len(metrics), 3)
         legend = lines.entries(groups, points, width=columns * _PANEL[0])
+        caption = _caption(groups, metrics)
         num_lines = sum(entry["label"].count("\n") + 1 for entry in legend[0])
+        num_lines += caption is not None
         figure, grid = canvas.wrapped(len(metrics), columns, _PANEL, lines=num_lines, sharex=True)
         figure.suptitle(subject(loaded), parse_math=False)
         for place, (axes, metric) in enumerate(zip(grid, metrics, strict=True)):
@@ -88,8 +90,20 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
             if place + columns >= len(grid):
                 of_column = points["metric"].isin(metrics[place % columns :: columns])
                 axes.set_xlabel(_x_label(groups, points[of_column], options.x))
-        canvas.legend(figure, legend)
+        canvas.legend(figure, legend, caption=caption)
         return canvas.save(figure, points, stem)
+
+
+def _caption(groups: Sequence[tuple[str, Sequence[Run]]], metrics: Sequence[str]) -> str | None:
+    """Return the numbers of inputs and samples of what evaluations measured, if runs tell them."""
+    of_splits = [name for name in metrics if name.startswith(captions.SPLITS)]
+    runs = [run for _, of_line in groups for run in of_line]
+    told = [
+        run
+        for run in runs
+        if captions.tells_inputs(run) and any(run.column(name) in run.table for name in of_splits)
+    ]
+    return f"evaluations: {captions.evaluated(told, of_splits)}" if told else None
 
 
 def _x_label(groups: Sequence[tuple[str, Sequence[Run]]], points: pd.DataFrame, x: str) -> str:

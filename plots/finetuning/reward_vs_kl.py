@@ -133,7 +133,7 @@ def _parts(rows: pd.DataFrame, count: int) -> pd.DataFrame:
 
 def _caption(runs: Sequence[Run], options: Options) -> str:
     """Return the numbers of inputs and samples, and of the points of a line."""
-    is_evaluated = options.reward.startswith(("train/", "val/", "test/"))
+    is_evaluated = options.reward.startswith(captions.SPLITS)
     counts = (
         captions.evaluated(runs, [options.reward]) if is_evaluated else captions.drawn_outputs(runs)
     )

@@ -7,6 +7,8 @@ import pytest
 
 import plots
 from common.errors import UserError
+from common.run.folder import RunFolder
+from common.run.summary import write_summary
 from plots.__main__ import main
 from tests.plots.folders import make_index, make_run, sampled_run, text_run
 
@@ -73,6 +75,17 @@ def test_lines_are_means_over_seeds_at_the_steps_that_were_measured(tmp_path, dr
     heights = losses.collections[0].get_paths()[0].vertices[:, 1]
     assert heights.max() == pytest.approx(3 + math.sqrt(2))
     assert drawn[0].get_suptitle() == "commongen"
+
+
+def test_the_caption_says_inputs_and_samples_of_the_evaluations_drawn(tmp_path, drawn):
+    known = sft(tmp_path / "a", train_evaluation={"num_samples_per_input": 4})
+    write_summary(RunFolder(known), 0.5, "val/lexical/meteor", num_inputs={"val": 250, "test": 9})
+    plan = make_index(tmp_path, [known, sft(tmp_path / "b", lr=1e-3)])
+    draw(plan)
+    caption = drawn[0].legends[0].get_title()
+    assert caption.get_text() == "evaluations: n = 250 inputs, K = 4 samples of each"
+    draw(plan, metrics=["loss"])
+    assert drawn[0].legends[0].get_title().get_text() == ""
 
 
 @pytest.mark.parametrize("x", ["epoch", "step"])
