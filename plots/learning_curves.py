@@ -78,7 +78,9 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
         caption = _caption(groups, metrics)
         num_lines = sum(entry["label"].count("\n") + 1 for entry in legend[0])
         num_lines += caption is not None
-        figure, grid = canvas.wrapped(len(metrics), columns, _PANEL, lines=num_lines, sharex=True)
+        labels = [_x_label(groups, points[points["metric"] == name], options.x) for name in metrics]
+        shared = len(set(labels)) == 1  # four epochs would be squeezed beside 150 iterations
+        figure, grid = canvas.wrapped(len(metrics), columns, _PANEL, lines=num_lines, sharex=shared)
         figure.suptitle(subject(loaded), parse_math=False)
         for place, (axes, metric) in enumerate(zip(grid, metrics, strict=True)):
             title = "training loss" if metric == LOSS else metric_names(loaded, metric)
@@ -87,9 +89,8 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
                 line = points[(points["metric"] == metric) & (points["line"] == name)]
                 if len(line):
                     lines.draw_line(axes, line, options.x, look)
-            if place + columns >= len(grid):
-                of_column = points["metric"].isin(metrics[place % columns :: columns])
-                axes.set_xlabel(_x_label(groups, points[of_column], options.x))
+            if not shared or place + columns >= len(grid):
+                axes.set_xlabel(labels[place])
         canvas.legend(figure, legend, caption=caption)
         return canvas.save(figure, points, stem)
 

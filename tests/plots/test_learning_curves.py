@@ -104,8 +104,12 @@ def test_each_panel_says_what_its_own_runs_count(tmp_path, drawn):
     rft = text_run(tmp_path / "rft", [row(10, meteor=0.5, **{"ppo/value_loss": 1.0})], **loop)
     names = ["loss", "val/lexical/meteor", "ppo/value_loss"]
     draw(rft, sft(tmp_path / "sft"), output=tmp_path, metrics=names)
-    labels = [axes.get_xlabel() for axes in drawn[0].axes]
-    assert labels == ["epoch", "epoch or iteration", "iteration"]
+    panels = drawn[0].axes
+    assert [axes.get_xlabel() for axes in panels] == ["epoch", "epoch or iteration", "iteration"]
+    assert not panels[0].get_shared_x_axes().joined(panels[0], panels[2]), "or epochs are squeezed"
+    draw(sft(tmp_path / "alone"), output=tmp_path, metrics=names[:2])
+    panels = drawn[0].axes
+    assert panels[0].get_shared_x_axes().joined(*panels)
 
 
 def test_the_losses_of_a2c_are_found_by_their_former_names(tmp_path, drawn):
