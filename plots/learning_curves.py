@@ -96,15 +96,24 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
 
 
 def _caption(groups: Sequence[tuple[str, Sequence[Run]]], metrics: Sequence[str]) -> str | None:
-    """Return the numbers of inputs and samples of what evaluations measured, if runs tell them."""
+    """Return the numbers of inputs and samples of what evaluations measured, if runs tell them.
+
+    The lines are named whose runs do, where others do not.
+    """
     of_splits = [name for name in metrics if name.startswith(captions.SPLITS)]
-    runs = [run for _, of_line in groups for run in of_line]
-    told = [
-        run
-        for run in runs
-        if captions.tells_inputs(run) and any(run.column(name) in run.table for name in of_splits)
+    measured = [
+        (line, [run for run in runs if any(run.column(name) in run.table for name in of_splits)])
+        for line, runs in groups
     ]
-    return f"evaluations: {captions.evaluated(told, of_splits)}" if told else None
+    told = {
+        line: [run for run in runs if captions.tells_inputs(run)] for line, runs in measured if runs
+    }
+    lines_told = [line for line, runs in told.items() if runs]
+    if not lines_told:
+        return None
+    of_lines = "" if len(lines_told) == len(told) else f" of {', '.join(lines_told)}"
+    runs = [run for of_line in told.values() for run in of_line]
+    return f"evaluations{of_lines}: {captions.evaluated(runs, of_splits)}"
 
 
 def _x_label(groups: Sequence[tuple[str, Sequence[Run]]], points: pd.DataFrame, x: str) -> str:

@@ -80,12 +80,13 @@ def test_lines_are_means_over_seeds_at_the_steps_that_were_measured(tmp_path, dr
 def test_the_caption_says_inputs_and_samples_of_the_evaluations_drawn(tmp_path, drawn):
     known = sft(tmp_path / "a", train_evaluation={"num_samples_per_input": 4})
     write_summary(RunFolder(known), 0.5, "val/lexical/meteor", num_inputs={"val": 250, "test": 9})
-    plan = make_index(tmp_path, [known, sft(tmp_path / "b", lr=1e-3)])
-    draw(plan)
-    caption = drawn[0].legends[0].get_title()
-    assert caption.get_text() == "evaluations: n = 250 inputs, K = 4 samples of each"
-    draw(plan, metrics=["loss"])
-    assert drawn[0].legends[0].get_title().get_text() == ""
+    plan = make_index(tmp_path, [known, sft(tmp_path / "b", lr=1e-3, experiment_name="other")])
+    captions = []
+    for runs, keys in (([known], {}), ([plan], {}), ([known], {"metrics": ["loss"]})):
+        draw(*runs, output=tmp_path, **keys)
+        captions.append(drawn[0].legends[0].get_title().get_text())
+    numbers = "n = 250 inputs, K = 4 samples of each"
+    assert captions == [f"evaluations: {numbers}", f"evaluations of exp: {numbers}", ""]
 
 
 @pytest.mark.parametrize("x", ["epoch", "step"])
