@@ -177,7 +177,9 @@ def test_ctrl_c_gets_out_of_every_run(
 ) -> None:
     process = workplace.start(acting(workplace, act, "", **scheduling))
     wait_for_file(workplace, "begun")
+    deadline = time.monotonic() + 300
     while process.poll() is None:  # not twice: of two that come at once, one may be heard
+        assert time.monotonic() < deadline, "waited in vain"
         process.send_signal(signal.SIGINT)
         time.sleep(0.2)
     status, err = finished(process)
