@@ -113,7 +113,7 @@ def draw(name: str, runs: list[Path], output: Path | None = None, **options: Any
         name: one of `FIGURES`.
         runs: plan folders and run folders.
         output: folder to write to; by default ``figures`` in the first of ``runs`` if that is a
-            plan's folder, otherwise ``figures`` in the current folder.
+            plan's or a diagnosis's folder, otherwise ``figures`` in the current folder.
         options: the figure's own; those that differ from their defaults show in the file names.
 
     Raises:
@@ -141,5 +141,7 @@ def write_report(folder: Path) -> Path:
 
 
 def _figures_folder(runs: list[Path]) -> Path:
-    first = [PlanFolder(path) for path in runs[:1]]
-    return next((plan.figures for plan in first if plan.index.exists()), Path("figures"))
+    from plots.runs import is_diagnosis
+
+    keeping = [path for path in runs[:1] if PlanFolder(path).index.exists() or is_diagnosis(path)]
+    return next((PlanFolder(path).figures for path in keeping), Path("figures"))

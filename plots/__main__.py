@@ -117,7 +117,8 @@ def _figure_parser(name: str, figure: Figure) -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="DIR",
-        help="where to write (default: 'figures' in the first plan's folder)",
+        help="where to write (default: 'figures' in the first folder if that is of a plan or a "
+        "diagnosis, else in the current one)",
     )
     for key, words in _option_help(figure).items():
         kind: Any = _without_none(figure.options.model_fields[key].annotation)

@@ -107,7 +107,7 @@ def load_runs(paths: Sequence[Path], wanted: Wanted, only: str = "") -> list[Run
         if table is None:
             continue
         config = json_object(folder.config)
-        if not config and not _is_diagnosis(entry.path):
+        if not config and not is_diagnosis(entry.path):
             logger.warning("%s: left out, config.json is missing or unreadable", entry.path)
             continue
         run = Run(entry.path, config, table)
@@ -136,7 +136,7 @@ def _entries(path: Path) -> Iterator[_Entry]:
         yield from _listed(plan)
     elif run.config.exists() or run.metrics.exists():
         yield _Entry(path, str(json_object(run.status).get("status", "status unknown")))
-    elif _is_diagnosis(path):
+    elif is_diagnosis(path):
         yield _Entry(path, "done")
     else:
         raise UserError(
@@ -145,7 +145,8 @@ def _entries(path: Path) -> Iterator[_Entry]:
         )
 
 
-def _is_diagnosis(path: Path) -> bool:
+def is_diagnosis(path: Path) -> bool:
+    """Return whether a folder is that of a diagnosis."""
     return (path / DIAGNOSIS).exists()
 
 

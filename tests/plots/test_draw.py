@@ -43,6 +43,16 @@ def test_figures_go_to_the_first_plan_or_the_current_folder(tmp_path, monkeypatc
     assert by_plan.exists() and by_run.exists()
 
 
+def test_figures_of_a_diagnosis_go_to_its_folder(tmp_path, monkeypatch, drawn):
+    monkeypatch.chdir(tmp_path)
+    stats = folders.reward_stats([0.2, 0.4], [0.0, 0.1])
+    diagnosis = folders.sampled_run(Path("diagnosis"), stats)
+    (diagnosis / "config.json").unlink()
+    (diagnosis / "diagnosis.json").write_text("{}")
+    (path,) = plots.draw("reward_mean_std", [diagnosis])
+    assert path == Path("diagnosis/figures/reward_mean_std.csv")
+
+
 @pytest.mark.parametrize("figure", plots.FIGURES.names())
 def test_every_figure_can_be_of_some_runs_only(tmp_path, figure):
     plan = folders.two_methods(tmp_path / "plan")
