@@ -44,8 +44,12 @@ def causes_of(rewards: Floats, outputs: Sequence[Sequence[str]], zero_tol: float
     """
     silent = zero_std(rewards, zero_tol)
     same = have_equal_outputs(outputs)
-    is_lowest = np.isclose(rewards[:, 0], rewards.min())
-    is_largest = np.isclose(rewards[:, 0], rewards.max()) & ~is_lowest
+    # An input has an extreme reward where that one beside its own leaves them equal.
+    is_lowest, is_largest = (
+        zero_std(np.column_stack([rewards, np.full(len(rewards), extreme)]), zero_tol)
+        for extreme in (rewards.min(), rewards.max())
+    )
+    is_largest &= ~is_lowest
     others = silent & ~is_largest & ~same
     return Causes(
         equal_outputs=silent & ~is_largest & same,

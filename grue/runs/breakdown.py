@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from grue.metrics.metric import Metric, Scores
 from grue.rl.pass_at_k import mean_pass_at_k
+from grue.rl.selection import at_least
 from grue.texts import groups
 
 
@@ -57,6 +56,6 @@ def _pass_at_k(
         f"{key}/pass_at_k/{k}": share
         for key, largest in metric.largest.items()
         for k, share in mean_pass_at_k(
-            np.isclose(scores[key].reshape(-1, num_samples), largest)
+            at_least(scores[key].reshape(-1, num_samples), largest)
         ).items()
     }

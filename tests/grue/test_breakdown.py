@@ -71,6 +71,14 @@ def test_pass_at_k_and_groups_are_those_of_all_groups_of_outputs() -> None:
     )
 
 
+@pytest.mark.parametrize(("score", "is_right"), [(1 - 1e-7, 1), (1 - 5e-6, 0), (1.5, 1)])
+def test_an_output_is_right_by_the_rule_of_rollouts(score: float, is_right: int) -> None:
+    metric, texts = EvenLength(NoArgs()), made_texts(["a", "b"], [[]] * 2, [{}, {}])
+    scores = {"made/even": np.array([0.0, score])}
+    found = breakdown(metric, scores, texts.metadata, num_samples=2, group_by=None)
+    assert found["made/even/pass_at_k/2"] == is_right
+
+
 def test_one_output_per_input_without_groups_has_nothing_more() -> None:
     metric = ExactAnswer(ExactAnswerArgs())
     texts = made_texts(["7", "8"], [["7"]] * 2, [{"kind": "a"}, {}])

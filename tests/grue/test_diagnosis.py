@@ -133,6 +133,23 @@ def test_each_silent_input_has_one_cause():
     assert found.silent.tolist() == [True, True, True, True, False, True]
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+def test_causes_do_not_depend_on_the_unit_of_the_reward(unit):
+    rewards = unit * np.array([[0, 0], [1e-3, 1e-3], [0.5, 0.5], [1 - 1e-5, 1 - 1e-5], [1, 1]])
+    found = causes.causes_of(rewards, [["a", "b"]] * 5, None)
+    assert found.lowest.tolist() == [True, False, False, False, False]
+    assert found.between.tolist() == [False, True, True, True, False]
+    assert found.largest.tolist() == [False, False, False, False, True]
+
+
+def test_rewards_within_the_given_tolerance_of_the_largest_are_solved():
+    rewards = np.array([[0.0, 0.1], [0.9, 1.0], [0.8, 0.8]])
+    found = causes.causes_of(rewards, [["a", "b"]] * 3, 0.1)
+    assert found.lowest.tolist() == [True, False, False]
+    assert found.largest.tolist() == [False, True, False]
+    assert found.between.tolist() == [False, False, True]
+
+
 def test_a_reward_that_never_matches_is_told_from_one_that_differs_between_inputs():
     never, between = np.zeros((3, 4)), np.arange(3.0)[:, None].repeat(4, 1)
     assert causes.never_matches(never, None) and not causes.varies_between_alone(never, None)
