@@ -135,6 +135,9 @@ class Config(BaseModel):
     seed_keys: ClassVar[tuple[str, ...]] = ()
     """Keys that an entry of a plan's ``seeds`` sets together."""
 
+    names_elsewhere: ClassVar[Mapping[str, str]] = {}
+    """Keys by the names that other programs have for them, for a message about such a name."""
+
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of keys that do not fit together."""
         yield from ()

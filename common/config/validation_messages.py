@@ -95,15 +95,17 @@ def models_in(annotation: Any) -> Iterator[Model]:
 
 
 def _unknown_key(loc: Key, value: Any, form: Form) -> str:
-    """Return the place of an unknown key, a similar known key, or all known keys.
+    """Return the place of an unknown key, its name here, a similar known key, or all known keys.
 
     An object belongs where its own keys are known, whatever its name.
     """
     name = str(loc[-1])
     is_object = isinstance(value, Mapping)
-    homes = [] if is_object else list(_homes(form.model, form.values, name))
-    if 0 < len(homes) <= _MOST_PLACES:
-        return f"unknown key here; it belongs at {' or '.join(map(repr, homes))}"
+    if homes := "" if is_object else _few_homes(form, name):
+        return f"unknown key here; it belongs at {homes}"
+    named = getattr(form.model, "names_elsewhere", {}).get(name)
+    if named is not None and (homes := _few_homes(form, named)):
+        return f"unknown key; here it is called {homes}"
     place = form.place_of(name)
     if place is not None:
         return f"unknown key here; it belongs {place}"
@@ -140,6 +142,12 @@ def _chosen(fields: Iterable[FieldInfo], value: Any) -> list[Model]:
     """Return the problems that the choosers on the fields find in the value."""
     choosers = [note for field in fields for note in field.metadata if hasattr(note, "chosen")]
     return [model for chooser in choosers if (model := chooser.chosen(value)) is not None]
+
+
+def _few_homes(form: Form, name: str) -> str:
+    """Return the places of the keys called ``name``; "" if there are none, or many."""
+    homes = list(_homes(form.model, form.values, name))
+    return " or ".join(map(repr, homes)) if len(homes) <= _MOST_PLACES else ""
 
 
 def _homes(model: Model, values: Any, name: str, above: str = "") -> Iterator[str]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from common.config.resolve import resolve
+from common.config.validation_messages import models_in
 from common.key_paths import merged
+from grue.algorithms.any_alg import BUILT_IN
+from grue.experiments.finetune import other_trainers
 from grue.experiments.finetune.config import FinetuneConfig
+from tests.programs import PROJECT
+from tests.tools import imported
 
 PPO: dict[str, Any] = {
     "tokenizer": {"model_name": "m"},
@@ -91,3 +97,48 @@ def test_a_message_says_where_the_key_belongs_or_how_to_write_it(
     changes: dict[str, Any], message: str
 ) -> None:
     assert [found for found in messages(changes) if found.startswith(message)], messages(changes)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name", "here"),
+    [
+        ("grpo", "num_generations", "'alg.args.num_samples_per_input' or "
+         "'train_evaluation.num_samples_per_input'"),
+        ("ppo", "lam", "'alg.args.gae_lambda'"),
+        ("grpo", "epsilon_high", "'alg.args.clip_range_high'"),
+        ("grpo", "loss_agg_mode", "'alg.args.aggregate'"),
+        ("grpo", "kl_coef", "'alg.kl_div.coeff'"),
+        ("ppo", "cliprange_value", "'alg.args.clip_range_vf'"),
+        ("grpo", "max_completion_length", "'alg.policy.args.generation_kwargs.max_new_tokens' or "
+         "'train_evaluation.generation_kwargs.max_new_tokens'"),
+    ],
+)  # fmt: skip
+def test_a_name_of_another_trainer_is_told_what_it_is_here(
+    algorithm: str, name: str, here: str
+) -> None:
+    found = messages({"alg.id": algorithm, f"alg.args.{name}": 1})
+    assert f"'alg.args.{name}' = 1: unknown key; here it is called {here}" in found
+
+
+def test_no_key_is_told_that_the_algorithm_does_not_have() -> None:
+    (found,) = [text for text in messages({"alg.args.epsilon_high": 1}) if "epsilon_high" in text]
+    assert "clip_range_high" not in found
+
+
+def test_names_of_other_trainers_are_theirs_and_not_ours() -> None:
+    trl = imported("trl")
+    theirs = trl.GRPOConfig.__dataclass_fields__
+    assert set(other_trainers.TRL) <= set(theirs)
+    for name, algorithm in BUILT_IN.items():
+        (args,) = models_in(algorithm.model_fields["args"].annotation)
+        assert not set(other_trainers.NAMES) & set(args.model_fields), name
+
+
+def test_the_documentation_lists_the_names_of_other_trainers() -> None:
+    page = (PROJECT / "docs/text_runs.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|([^|]*)\|$", page, re.MULTILINE)
+    listed = [
+        {name: key for key, *columns in rows for name in re.findall(r"`(\w+)`", columns[place])}
+        for place in (0, 1)
+    ]
+    assert listed == [other_trainers.TRL, other_trainers.VERL]

@@ -6,7 +6,7 @@ Names and defaults are those of RL4LMs and ml-rlgrad, whose YAML files hold the 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ModelWrapValidatorHandler, model_validator
 
@@ -19,6 +19,7 @@ from common.errors import Problem
 from grue.algorithms import find
 from grue.algorithms.any_alg import BUILT_IN, AnyReinforcementAlg
 from grue.experiments import memory_hints
+from grue.experiments.finetune import other_trainers
 from grue.experiments.finetune.any_alg import SUPERVISED, AnyAlg, tag
 from grue.experiments.finetune.evaluation_keys import ReinforcementEvaluation, TrainEvaluation
 from grue.experiments.finetune.reward_problems import problems_of_reward
@@ -41,6 +42,8 @@ class FinetuneConfig(TrackedConfig):
     These are the keys of both, in the published tree; ``alg.id`` chooses between the two kinds
     below.
     """
+
+    names_elsewhere: ClassVar = other_trainers.NAMES
 
     experiment_name: Annotated[str, NO_EFFECT] = "rl4lm_experiment"
     """Name of the run, with which its folder begins; a template such as ``"{random_seed}"``."""
