@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -17,7 +19,8 @@ _SHARE = "frac_reward_zero_std"
 class SilentGroupsWarning(TrainerCallback):
     """Callback that warns once after several logged steps with mostly silent groups.
 
-    A group of completions with equal rewards has no advantage and pushes nothing.
+    A group of completions with equal rewards has no advantage and pushes nothing. Where the logs do
+    not tell how many are such, the callback says so once.
     """
 
     def __init__(self, steps: int = 20, share: float = 0.8) -> None:
@@ -36,8 +39,17 @@ class SilentGroupsWarning(TrainerCallback):
         **others: Any,
     ) -> None:
         """Note the share of silent groups."""
-        share = (logs or {}).get(_SHARE)
-        if share is None or self._has_warned:
+        if logs is None or _SHARE not in logs or self._has_warned:
+            return
+        share = _silent_share(args, logs)
+        if share is None:
+            self._has_warned = True
+            log.warning(
+                "'%s' is of whole batches with 'scale_rewards' = 'batch' or "
+                "'multi_objective_aggregation' = 'normalize_then_sum', so that nothing tells how "
+                "many groups are silent; with a single reward function, wrap it: "
+                "with_reward_std(...)", _SHARE,
+            )  # fmt: skip
             return
         self._last.append(share)
         if len(self._last) == self.steps and min(self._last) >= self.share:
@@ -49,3 +61,18 @@ class SilentGroupsWarning(TrainerCallback):
                 "should learn first",
                 state.global_step, self.steps, 100 * min(self._last),
             )  # fmt: skip
+
+
+def _silent_share(args: TrainingArguments, logs: Mapping[str, float]) -> float | None:
+    """Return the share of silent groups; None where the logs do not tell it.
+
+    Where TRL divides by the std of a batch, its own share is that of silent batches. Then that of
+    a single reward function is taken, if `with_reward_std` wraps it.
+    """
+    by_batch = getattr(args, "scale_rewards", None) == "batch"
+    by_sum = getattr(args, "multi_objective_aggregation", None) == "normalize_then_sum"
+    if not (by_batch or by_sum):
+        return logs[_SHARE]
+    own = [logs[name] for name in logs if re.fullmatch("reward_std/.+/frac_zero", name)]
+    functions = [name for name in logs if re.fullmatch("rewards/.+/mean", name)]
+    return own[0] if len(own) == len(functions) == 1 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -126,3 +127,37 @@ def test_trainers_log_it_beside_their_own(
         assert len(samples) == 12 and samples["step"].unique().tolist() == [1, 2, 3]
         assert samples["index"].nunique() == 6 and set(samples["sample_id"]) == {0, 1}
         assert (samples["by_prompt"] == (samples["prompt"] == "the cat")).all()
+
+
+OF_GROUPS, OF_BATCH = {}, {"scale_rewards": "batch"}
+ONE = {"rewards/f/mean": 0.5}
+SILENT, SPREAD = {"frac_reward_zero_std": 1.0}, {"frac_reward_zero_std": 0.0}
+WRAPPED = {"reward_std/f/frac_zero": 1.0}
+SAID, UNKNOWN = "groups had equal rewards", "nothing tells how many groups are silent"
+
+
+@pytest.mark.parametrize(
+    ("settings", "logs", "message"),
+    [
+        (OF_GROUPS, ONE | SILENT, SAID),
+        (OF_GROUPS, ONE | SPREAD | WRAPPED, ""),  # another part of the reward deviates
+        (OF_BATCH, ONE | SPREAD | WRAPPED, SAID),
+        (OF_BATCH, ONE | SPREAD, UNKNOWN),
+        (OF_BATCH, ONE | SPREAD | WRAPPED | {"rewards/g/mean": 0.0}, UNKNOWN),
+        ({"multi_objective_aggregation": "normalize_then_sum"}, ONE | SPREAD, UNKNOWN),
+        (OF_BATCH, {"train_loss": 0.0}, ""),
+    ],
+)
+def test_the_warning_knows_silent_groups_from_silent_batches(
+    settings: dict[str, str],
+    logs: dict[str, float],
+    message: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from grue.interop.silent_groups import SilentGroupsWarning
+
+    warning, state = SilentGroupsWarning(steps=2, share=1.0), SimpleNamespace(global_step=7)
+    for _ in range(4):
+        warning.on_log(SimpleNamespace(**settings), state, None, logs)
+    assert len(caplog.records) == bool(message)
+    assert message in caplog.text
