@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,4 +41,4 @@ def pip_install(package: str) -> str:
     """Return the command that installs a package for this program's Python."""
     path = Path(sys.executable)
     python = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return f"{python} -m pip install {package}"
+    return shlex.join([str(python), "-m", "pip", "install", package])

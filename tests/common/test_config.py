@@ -141,3 +141,9 @@ def test_a_path_may_begin_with_an_environment_variable(monkeypatch: pytest.Monke
         "'parts[0].weights' = '$NO_DATA/a': the environment variable NO_DATA is not set; set it, "
         "or write the path out"
     ]
+
+
+def test_a_shell_reads_the_command_that_installs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/some where/python")
+    command = pip_install("math-verify[antlr4_13_2]")
+    assert command == "'/some where/python' -m pip install 'math-verify[antlr4_13_2]'"
