@@ -95,16 +95,12 @@ def models_in(annotation: Any) -> Iterator[Model]:
 
 
 def _unknown_key(loc: Key, value: Any, form: Form) -> str:
-    """Return the place of an unknown key, its name here, a similar known key, or all known keys.
-
-    An object belongs where its own keys are known, whatever its name.
-    """
+    """Return the place of an unknown key, its name here, a similar known key, or all known keys."""
     name = str(loc[-1])
-    is_object = isinstance(value, Mapping)
-    if homes := "" if is_object else _few_homes(form, name):
+    if homes := _few_homes(form, name, value):
         return f"unknown key here; it belongs at {homes}"
     named = getattr(form.model, "names_elsewhere", {}).get(name)
-    if named is not None and (homes := _few_homes(form, named)):
+    if named is not None and (homes := _few_homes(form, named, value)):
         return f"unknown key; here it is called {homes}"
     place = form.place_of(name)
     if place is not None:
@@ -144,18 +140,30 @@ def _chosen(fields: Iterable[FieldInfo], value: Any) -> list[Model]:
     return [model for chooser in choosers if (model := chooser.chosen(value)) is not None]
 
 
-def _few_homes(form: Form, name: str) -> str:
-    """Return the places of the keys called ``name``; "" if there are none, or many."""
-    homes = list(_homes(form.model, form.values, name))
+def _few_homes(form: Form, name: str, value: Any) -> str:
+    """Return the places of the keys called ``name``; "" if there are none, or many.
+
+    An object belongs only where its own keys are known.
+    """
+    homes = [path for path, field in _homes(form.model, form.values, name) if _knows(field, value)]
     return " or ".join(map(repr, homes)) if len(homes) <= _MOST_PLACES else ""
 
 
-def _homes(model: Model, values: Any, name: str, above: str = "") -> Iterator[str]:
+def _knows(field: FieldInfo, value: Any) -> bool:
+    """Return whether the keys of the value, if it is an object, are those of a field's model."""
+    return not isinstance(value, Mapping) or any(
+        value.keys() <= set(_key_names(model)) for model in models_in(field.annotation)
+    )
+
+
+def _homes(
+    model: Model, values: Any, name: str, above: str = ""
+) -> Iterator[tuple[str, FieldInfo]]:
     """Yield the dotted paths of the keys called ``name``, of unions in the chosen member alone."""
     for key, field in _fields(model):
         path = f"{above}{key}"
         if key == name:
-            yield path
+            yield path, field
         if not _is_list(field.annotation):
             value = values.get(key) if isinstance(values, Mapping) else None
             meant = _chosen([field], value) or _meant(field.annotation, value)

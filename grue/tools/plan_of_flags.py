@@ -12,10 +12,23 @@ from typing import Any
 
 from common.errors import UserError
 from common.files.documents import parse_json
+from common.key_paths import value_at
 from common.run.folder import write_json
 from grue.tools.server_flags import check_server_flags, served_alg
 
 _PROJECT = Path(__file__).resolve().parents[2]
+_REFUSED = 2
+"""Exit status of a plan that cannot run as it is."""
+_FLAGS = {
+    "datapool.args.path": "--data",
+    "datapool.args.dataset": "--data",
+    "datapool.args.prompt_column": "--prompt_column",
+    "datapool.args.references_column": "--references_column",
+    "alg.model_name": "--model",
+    "alg.policy.args.model_name": "--model",
+    "reward_fn": "--reward",
+}
+"""Flags by the keys that they set, of which a message on the plan may speak."""
 _LEARNED = "learned_reward"
 """Reward of a model that gives numbers."""
 
@@ -186,7 +199,17 @@ def make(plan: dict[str, Any], args: argparse.Namespace) -> int | None:
     if args.gpu_ids:
         command += ["--gpu_ids", *args.gpu_ids]
     print(f"the plan: {path}; the same as: python {' '.join(command)}", flush=True)
-    return run(command)
+    status = run(command)
+    if status == _REFUSED:
+        print(f"these keys are flags here: {_keys_as_flags(plan)}", file=sys.stderr)
+    return status
+
+
+def _keys_as_flags(plan: dict[str, Any]) -> str:
+    """Return the keys of a plan that flags have set, each with its flag."""
+    (configuration,) = plan["configurations"]
+    base = configuration["base_config"]
+    return ", ".join(f"'{key}' is {flag}" for key, flag in _FLAGS.items() if value_at(base, key))
 
 
 def plan_path(out: Path) -> Path:

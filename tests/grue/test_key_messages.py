@@ -62,6 +62,13 @@ def test_the_plan_is_sound() -> None:
         ({"alg.args.max_episode_length": 3}, "'alg.args.max_episode_length' = 3: unknown key here; "
          "it belongs at 'env.args.max_episode_length'"),
         ({"n_steps": 8}, "'n_steps' = 8: unknown key here; it belongs at 'alg.args.n_steps'"),
+        ({"alg.args.kl_div": {"coeff": 0.2}}, "'alg.args.kl_div' = {'coeff': 0.2}: unknown key "
+         "here; it belongs at 'alg.kl_div'"),
+        ({"alg.generation_kwargs": {"top_k": 5}}, "'alg.generation_kwargs' = {'top_k': 5}: unknown "
+         "key here; it belongs at 'alg.policy.args.generation_kwargs' or "
+         "'train_evaluation.generation_kwargs'"),
+        ({"alg.args.env": {"FOO": "1"}}, "'alg.args.env' = {'FOO': '1'}: unknown key; known: "
+         "learning_rate, "),
         ({"env.bar": 3, "env.foo": 3}, "'env.foo' = 3: unknown key; the "
          "known ones are named above"),
         ({"env.foo": 3}, "'env.foo' = 3: unknown key; known: n_envs, args"),

@@ -173,3 +173,22 @@ def test_flags_of_an_own_model_have_the_defaults_that_a_server_leaves(data: Path
     assert {name: getattr(args, name) for name in server_flags.OF_OWN_MODEL} == (
         server_flags.OF_OWN_MODEL
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "further", "key", "flag"),
+    [
+        (extract, ["--prompt_column", "no"], "datapool.args.prompt_column", "--prompt_column"),
+        (extract, ["--reward", "lenght"], "reward_fn", "--reward"),
+        (finetune, ["--algorithm", "grpo", "--prompt_column", "no"], "datapool.args.path",
+         "--data"),
+    ],
+)  # fmt: skip
+def test_keys_of_a_refused_plan_are_told_as_flags(
+    given: list[str], capsys: pytest.CaptureFixture[str],
+    command: ModuleType, further: list[str], key: str, flag: str,
+) -> None:  # fmt: skip
+    assert command.main([*given, "--reward", "length", *further]) == 2
+    told = capsys.readouterr().err
+    assert f"'{key}" in told.splitlines()[1]
+    assert f"'{key}' is {flag}" in told.splitlines()[-1]
