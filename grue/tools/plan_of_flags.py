@@ -24,6 +24,8 @@ _FLAGS = {
     "datapool.args.dataset": "--data",
     "datapool.args.prompt_column": "--prompt_column",
     "datapool.args.references_column": "--references_column",
+    "datapool.args.chat_template": "--chat_template",
+    "tokenizer.model_name": "--model",
     "alg.model_name": "--model",
     "alg.policy.args.model_name": "--model",
     "reward_fn": "--reward",
