@@ -83,6 +83,7 @@ def _overview() -> argparse.ArgumentParser:
     width = max(map(len, figures))
     lines = ["figures:"]
     lines += [f"  {name:{width}}  {figure.summary}" for name, figure in figures.items()]
+    lines += ["", _OF_REPORT]
     for name, figure in figures.items():
         lines += ["", f"options of {name}:"]
         for key, words in _option_help(figure).items():
@@ -94,7 +95,7 @@ def _overview() -> argparse.ArgumentParser:
         prog=PROGRAM,
         usage=USAGE,
         description="Draws a figure from the folders of plans and runs: PNG, PDF, and CSV.",
-        epilog="\n".join([*lines, "", _OF_REPORT]),
+        epilog="\n".join(lines),
     )
 
 
@@ -103,7 +104,7 @@ def _figure_parser(name: str, figure: Figure) -> argparse.ArgumentParser:
     parser = Parser(
         prog=f"{PROGRAM} {name}",
         description=figure.summary,
-        epilog=textwrap.fill(f"example: {_example(name, figure)}", 80),
+        epilog=f"example: {_example(name, figure)}",
     )
     parser.add_argument(
         "--runs",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from plots import FIGURES, find
 from plots.__main__ import main
 from tests.plots import folders
 
@@ -62,6 +63,18 @@ def test_help_lists_figures_options_and_examples(capsys):
         "example: python -m plots controlled_curves --runs outputs/my_plan --smooth 5",
     ):
         assert expected in text
+    assert text.index("python -m plots report") < text.index("options of controlled_curves")
+
+
+@pytest.mark.parametrize("name", FIGURES.names())
+def test_the_example_of_a_figure_is_a_line_that_can_be_copied(capsys, name):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    *_, last = capsys.readouterr().out.splitlines()
+    assert (
+        last
+        == f"example: python -m plots {name} --runs outputs/my_plan {find(name).options.example}"
+    )
 
 
 def test_help_of_a_figure_explains_its_options(capsys):
