@@ -99,6 +99,10 @@ def test_a_file_is_checked_once_and_named_for_each_configuration(workplace: Work
     ("assignment", "message"),
     [
         ("epoch=3", "plan.json, --set:\n  'epoch' = 3: unknown key; did you mean 'epochs'?"),
+        ("sedes=[1]", "plan.json, --set:\n  'sedes' = [1]: unknown key; did you mean 'seeds'?"),
+        ("zzz=1", "plan.json, --set:\n  'zzz' = 1: unknown key; no configuration knows it"),
+        ("executor.partition=x", "plan.json, --set:\n  'executor.partition' = 'x': 'executor' is a "
+         "key of the plan, which is set whole, as in --set 'executor={\"partition\": ...}'"),
         ("epochs", "--set epochs: expected key=value, for example --set epochs=10"),
         ("epochs=many", "'epochs' = 'many': expected a whole number"),
         ("num_parallel=0", "plan.json, --set:\n  'num_parallel' = 0: must be greater than 0"),
@@ -106,7 +110,7 @@ def test_a_file_is_checked_once_and_named_for_each_configuration(workplace: Work
         ("name=" + 5000 * "[", "--set name: more than 100 levels of objects and lists"),
         ('epochs={"a": 1, "a": 2}', "--set epochs: 'a' is repeated"),
     ],
-)
+)  # fmt: skip
 def test_overrides_that_do_not_fit(workplace: Workplace, assignment: str, message: str) -> None:
     assert message in refused(workplace, "--set", assignment, configurations=digits())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from common.config.resolve import resolve_valid_keys
 from common.custom.hooks import answers, asking
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
+from common.plan.document import PlanDocument
 from common.plan.entry import Entry
 from common.plan.error_locations import at_sources
 from common.plan.forgotten_experiment import forgotten_experiment, with_claimed_experiment
@@ -255,15 +257,23 @@ class _Expansion:
 
     def _unused_overrides(self) -> list[Problem]:
         """Return the problems of overrides that no configuration knows."""
-        ids = sorted(name for name in self.ids if name)
-        known = [*sorted(self.known_keys), *ids]
-        stages = f"; the stages are {', '.join(ids)}" if ids else ""
         return [
-            Problem(f"unknown key{suggestion(key.partition('.')[0], known) or stages}", key, value,
+            Problem(self._why_unused(*key.partition(".")[::2]), key, value,
                     self.reading.source(key))
             for key, value in self.overrides.for_all().items()
             if key.partition(".")[0] not in self.known_keys
         ]  # fmt: skip
+
+    def _why_unused(self, first: str, rest: str) -> str:
+        """Return why an override has no effect, from the first and the other parts of its key."""
+        of_plan = PlanDocument.key_names()
+        if first in of_plan:
+            whole = f"{first}={{{json.dumps(rest)}: ...}}"
+            return f"'{first}' is a key of the plan, which is set whole, as in --set '{whole}'"
+        ids = sorted(name for name in self.ids if name)
+        stages = f"the stages are {', '.join(ids)}" if ids else "no configuration knows it"
+        close = suggestion(first, [*sorted(self.known_keys), *ids, *of_plan])
+        return f"unknown key{close or f'; {stages}'}"
 
     def placed(self, problems: Iterable[Problem]) -> list[Problem]:
         """Return the problems at the places where the plan has the wrong values."""
