@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.training.shape_checks import check_axes
-from grue.diagnosis.group_size import Estimate, estimated, silent_share
+from grue.diagnosis.group_size import Estimate, estimated, mean_share, silent_share
 from grue.rl.pass_at_k import is_right_or_wrong, pass_at_k
 from grue.rl.reward_stats import reward_std
 
@@ -55,21 +55,22 @@ def estimates(rewards: Floats, zero_tol: float | None, *, seed: int) -> dict[str
     check_axes("rewards", rewards, "NK")
     num_samples = rewards.shape[1]
     std = reward_std(rewards, ddof=1)
-    of_inputs = {"reward": rewards.mean(1), "std_mean": std}
-    if is_right_or_wrong(rewards):
-        powers = (2**power for power in range(num_samples.bit_length()))
-        of_inputs |= {f"pass/{k}": pass_at_k(rewards, k) for k in powers}
+    means = rewards.mean(1)
     found = {
         name: estimated(values, lambda drawn: float(drawn.mean()), seed=seed)
-        for name, values in of_inputs.items()
+        for name, values in {"reward": means, "std_mean": std}.items()
     }
+    if is_right_or_wrong(rewards):
+        powers = (2**power for power in range(num_samples.bit_length()))
+        shares = {"reward": means} | {f"pass/{k}": pass_at_k(rewards, k) for k in powers}
+        found |= {name: mean_share(share, seed=seed) for name, share in shares.items()}
     found |= {
         f"silent/{size}": silent_share(rewards, size, zero_tol, seed=seed)
         for size in range(2, num_samples + 1)
     }
     squares = np.square(std)
     found["std_rms"] = estimated(squares, lambda drawn: float(np.sqrt(drawn.mean())), seed=seed)
-    moments = np.stack([of_inputs["reward"], squares], axis=1)
+    moments = np.stack([means, squares], axis=1)
 
     def part(name: str, drawn: Floats) -> float:
         return float(getattr(variances(drawn[:, 0], drawn[:, 1], num_samples), name))

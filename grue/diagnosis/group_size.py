@@ -52,14 +52,17 @@ def silent_share(
         zero_tol: see `grue.rl.reward_stats.zero_std`.
         seed: seed of the interval.
     """
-    by_input = prob_zero_std(rewards, group_size, zero_tol)
-    if (by_input == by_input[0]).all():  # drawn again, they would be the same
-        return _of_equal(by_input)
-    return estimated(by_input, lambda values: float(values.mean()), seed=seed)
+    return mean_share(prob_zero_std(rewards, group_size, zero_tol), seed=seed)
 
 
-def _of_equal(by_input: Floats) -> Estimate:
-    """Return a share that all inputs have, with the exact binomial interval (Clopper-Pearson)."""
+def mean_share(by_input: Floats, *, seed: int) -> Estimate:
+    """Return the mean of the inputs' shares [N], each from 0 to 1.
+
+    If all are alike, drawn again they would be the same: the interval is the exact binomial one
+    (Clopper-Pearson).
+    """
+    if (by_input != by_input[0]).any():
+        return estimated(by_input, lambda values: float(values.mean()), seed=seed)
     from scipy.stats import binomtest
 
     share = float(by_input[0])

@@ -189,8 +189,11 @@ def prob_zero_std(rewards: Floats, group_size: int, tol: float | None) -> Floats
             break
         others[:, :-distance] += near
     all_groups = math.comb(num_samples, group_size)
-    share = [math.comb(m, group_size - 1) / all_groups for m in range(num_samples)]
-    found: Floats = np.array(share)[others].sum(1)
+    of_smallest = [math.comb(m, group_size - 1) for m in range(num_samples)]
+    rows, places = np.unique(others, axis=0, return_inverse=True)
+    # Whole numbers to the end, so that a share is rounded once: all groups are exactly 1.
+    shares = [sum(of_smallest[m] for m in row) / all_groups for row in rows.tolist()]
+    found: Floats = np.array(shares)[places.ravel()]
     return found
 
 

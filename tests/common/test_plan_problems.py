@@ -193,7 +193,7 @@ def test_what_overrides_is_named_as_the_source(tmp_path: Path) -> None:
         "  'start' = '@q.x': no configuration has the id 'q'; known: none\n"
         "plan.json, set:\n"
         "  'pause' = 'y': expected a number\n"
-        "  'foo' = 1: unknown key"
+        "  'foo' = 1: unknown key; no configuration knows it"
     )
 
 

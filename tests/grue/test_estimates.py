@@ -97,3 +97,13 @@ def test_shares_of_silent_groups_are_those_of_the_sentences_also_where_all_input
         for size in (2, 3, 4):
             assert found[f"silent/{size}"] == silent_share(rewards, size, None, seed=0)
         assert found["silent/4"].high - found["silent/4"].low > 0.1
+
+
+@pytest.mark.parametrize("reward", [0.0, 1.0])
+def test_where_every_output_is_right_or_none_the_intervals_are_no_points(reward):
+    found = estimates(np.full((20, 4), reward), None, seed=0)
+    least = 0.025 ** (1 / 20)  # exact binomial, of 20 equal inputs
+    for name in ("reward", "pass/1", "pass/4"):
+        low, high = (0, 1 - least) if reward == 0 else (least, 1)
+        assert found[name].value == reward
+        assert (found[name].low, found[name].high) == pytest.approx((low, high))

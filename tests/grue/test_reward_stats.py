@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -202,3 +203,16 @@ def test_tables_hold_all_metrics_and_state_how_they_were_computed():
 def test_what_is_no_table_of_finite_numbers_is_refused(rewards, message):
     with pytest.raises(ValueError, match=message):
         tables(["a", "b"], {"reward": rewards}, **SETTINGS)
+
+
+@pytest.mark.parametrize("num_samples", [4, 7, 64, 1100])
+def test_a_share_of_groups_is_rounded_once(num_samples):
+    rng = np.random.default_rng(0)
+    rewards = np.stack([
+        np.zeros(num_samples), rng.integers(0, 2, num_samples), rng.integers(0, 3, num_samples),
+    ])  # fmt: skip
+    for size in {2, 3, num_samples // 2, num_samples}:
+        silent = [sum(math.comb(count, size) for count in Counter(row).values()) for row in rewards]
+        expected = [count / math.comb(num_samples, size) for count in silent]
+        assert prob_zero_std(rewards, size, 0.0).tolist() == expected
+    assert expected[0] == 1
