@@ -111,8 +111,8 @@ class Diagnosis:
     def _silent_inputs(self) -> str:
         count = int(self.causes.silent.sum())
         return (
-            f"{_of(count, self.num_inputs)} inputs are silent: their {self.num_samples} outputs "
-            f"have equal rewards, which push nothing (share of all such inputs "
+            f"{_of(count, self.num_inputs)} inputs are silent, with equal rewards of all "
+            f"{self.num_samples} outputs, which push nothing (share of all such inputs "
             f"{_percent(self.silent.value)}, 95 % interval {_interval(self.silent)})."
         )
 
@@ -206,13 +206,20 @@ class Diagnosis:
         told = []
         for share, found in self.needed.items():
             told.append(f"{_percent(share)} silent groups: {self._size(found)}")
-        doubled = (
-            f" Twice as many samples would leave {_percent(self.doubled.value)} silent by that "
-            f"model (95 % interval {_interval(self.doubled)})."
-            if self.doubled
-            else ""
+        return f"Group size that leaves at most {'; '.join(told)}.{self._doubled()}"
+
+    def _doubled(self) -> str:
+        """Return what twice as many samples would leave silent; "" without a model."""
+        found = self.doubled
+        if found is None:
+            return ""
+        # Inputs that are all alike are the same when they are drawn again.
+        is_point = found.low == found.high
+        within = "all inputs are alike" if is_point else f"95 % interval {_interval(found)}"
+        return (
+            f" Twice as many samples would leave {_percent(found.value)} silent by that model "
+            f"({within})."
         )
-        return f"Group size that leaves at most {'; '.join(told)}.{doubled}"
 
     def _size(self, found: GroupSize) -> str:
         """Return a group size with its interval, in words."""

@@ -176,7 +176,7 @@ def test_sentences_have_the_numbers():
     assert found.keep.sum() == 3 and found.solved.sum() == 2 and found.warm_up.sum() == 5
     assert found.control(0).sum() == 3 and (found.control(0) == found.control(0)).all()
     silent, why, size, supervised, filtering = found.sentences()
-    assert silent.startswith("7 of 10 inputs are silent: their 4 outputs have equal rewards")
+    assert silent.startswith("7 of 10 inputs are silent, with equal rewards of all 4 outputs")
     assert "70 %" in silent
     assert why == (
         "Of the silent inputs 5 have different outputs with the lowest reward 0 (too hard, or a "
@@ -273,3 +273,13 @@ def test_a_half_of_one_input_has_no_standard_error() -> None:
     found = gradients.sentence(values, values, values)
     assert "1.5 on average (standard error 0.5) over the half" in found
     assert "4 on average over the other half" in found
+
+
+def test_a_modelled_share_of_inputs_that_are_alike_has_no_interval():
+    alike, others = np.tile([0.0, 1.0], (20, 2)), right_or_wrong(np.linspace(0, 1, 20), 4)
+    for rewards, has_interval in ((alike, False), (others, True)):
+        found = diagnose(Sampled(rewards, [["a", "b", "c", "d"]] * 20), seed=0)
+        (_, _, group_size, *_) = found.sentences()
+        _, doubled = group_size.split("Twice as many samples")
+        assert ("95 % interval" in doubled) == has_interval
+        assert ("all inputs are alike" in doubled) != has_interval
