@@ -9,7 +9,7 @@ from torch import Tensor
 
 from grue.rl.advantages import cumulative_means
 from grue.rl.group_advantages import BASELINES, Groups, group_advantages
-from grue.rl.numeric_equality import less
+from grue.rl.numeric_equality import minus
 from grue.rl.tolerance import TOLERANCE
 
 
@@ -61,13 +61,13 @@ class OutputAdvantages:
         parts = torch.stack([task, penalties])
         is_running = self.baseline == "running_mean"
         means = self._moved_means(parts) if is_running else self._means_so_far(parts)
-        of_task, of_penalties = less(parts, means)
+        of_task, of_penalties = minus(parts, means)
         return of_task, of_penalties
 
     def _moved_means(self, parts: Tensor) -> Tensor:
-        """Return [2, B, K] the means of earlier rollouts' parts.
+        """Return [2, B, K] the means of earlier rollouts' parts; of the first rollout its own.
 
-        This rollout is included from the next one on.
+        Each rollout is included from the next one on.
         """
         new = parts.double().mean((1, 2))
         old = new if self.running_means is None else self.running_means.to(new)

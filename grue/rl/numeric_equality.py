@@ -42,7 +42,7 @@ def scale_of(values: Tensor, dim: int = -1, *, correction: int = 1) -> Tensor:
     return torch.where(equal, 1.0, unit * variance.sqrt())
 
 
-def less(values: Tensor, baseline: Tensor) -> Tensor:
+def minus(values: Tensor, baseline: Tensor) -> Tensor:
     """Return [...] values minus a baseline of their shape; zeros where they equal it."""
     check_shape("baseline", baseline, values.shape)
     largest = torch.maximum(values.abs(), baseline.abs())

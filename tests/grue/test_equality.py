@@ -15,7 +15,7 @@ from grue.metrics.metric import NoArgs
 from grue.rewards.reward import Reward, Rewards
 from grue.rl.advantages import less_mean_output
 from grue.rl.group_advantages import group_advantages, leave_one_out
-from grue.rl.numeric_equality import are_equal, centred, less, scale_of
+from grue.rl.numeric_equality import are_equal, centred, minus, scale_of
 from grue.rl.tolerance import TOLERANCE
 from grue.rl.whitening import whitened
 from grue.rollouts.minibatch import standardize
@@ -57,7 +57,7 @@ def test_roundings_are_no_difference(value: float) -> None:
     assert scale_of(values) == 1
     found, scale = whitened(values.view(2, 4), torch.ones(2, 4, dtype=torch.bool))
     assert not found.any() and scale == 1
-    assert not less(values, torch.full_like(values, value)).any()
+    assert not minus(values, torch.full_like(values, value)).any()
 
 
 @pytest.mark.parametrize("size", [1e-9, 0.7, 1e6])
@@ -85,7 +85,7 @@ def test_differences_beyond_rounding_count_whatever_their_size(value: float) -> 
     found = group_standardized(values[None])[0]
     torch.testing.assert_close(found.mean(), torch.zeros(()), rtol=0, atol=1e-4)
     torch.testing.assert_close(found.std(), torch.ones(()), rtol=1e-3, atol=0)
-    assert less(values, values.roll(1)).all()
+    assert minus(values, values.roll(1)).all()
 
 
 def test_the_mean_of_outputs_is_taken_off_at_their_last_tokens() -> None:

@@ -46,7 +46,7 @@ CASES: dict[Callable[..., Any], dict[str, Any]] = {
     kl.probability_ratio: {"log_probs": M, "other_log_probs": M},
     kl.kl_full: {"logits": N_V, "ref_logits": N_V},
     kl.beyond_rounding: {"kl": M, "log_probs": M, "ref_log_probs": M},
-    equality.less: {"values": M, "baseline": M},
+    equality.minus: {"values": M, "baseline": M},
     advantages.generalized_advantages: {
         "rewards": N_T, "values": N_T, "mask": ALL, "bootstrap": M, **DISCOUNTS,
     },
