@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Finetunes a model by a reward or by references: the experiment "
         "'grue_finetune' of a plan.",
         epilog=_EPILOG,
+        names_elsewhere=finetuning_flags.TRL,
     )
     flags.add_model_flags(parser)
     flags.add_data_flags(parser)

@@ -13,6 +13,16 @@ from grue.tools.flags import at_least, check_needed
 
 SUPERVISED = "supervised"
 ALGORITHMS = (SUPERVISED, "grpo", "dr_grpo", "dapo", "rloo", "gspo", "ppo")
+TRL = {
+    "--num_generations": "--num_samples",
+    "--max_completion_length": "--max_new_tokens",
+    "--max_steps": "--steps",
+    "--beta": "--kl",
+    "--reward_funcs": "--reward",
+    "--eval_steps": "--eval_every",
+    "--output_dir": "--out",
+}
+"""Flags by their names in TRL's commands."""
 _SAMPLES = 8
 """Outputs of each prompt, but for PPO, whose critic needs no group."""
 _TRAINING_REWARD = "rollout_info/ep_rew"

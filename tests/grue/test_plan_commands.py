@@ -15,11 +15,12 @@ from common.run.folder import PlanFolder
 from common.runner.index import read_index
 from grue import diagnose, extract, finetune
 from grue.interop.prompt_folders import write_for_trl
-from grue.tools import plan_of_flags, server_flags
+from grue.tools import finetuning_flags, plan_of_flags, server_flags
 from grue.tools.finetuning_flags import ALGORITHMS
 from tests.grue.conftest import encoder_decoder, save_model
 from tests.grue.tasks.conftest import write_jsonl
 from tests.grue.test_diagnose_command import in_this_process
+from tests.tools import imported
 
 ROWS = [{"prompt": f"the cat {word}", "references": ["sat", "ran"]} for word in "abcdefghijkl"]
 
@@ -192,3 +193,16 @@ def test_keys_of_a_refused_plan_are_told_as_flags(
     told = capsys.readouterr().err
     assert f"'{key}" in told.splitlines()[1]
     assert f"'{key}' is {flag}" in told.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", finetuning_flags.TRL)
+def test_a_flag_of_trl_is_told_what_it_is_here(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    fields = {*imported("trl").GRPOConfig.__dataclass_fields__, "reward_funcs"}
+    assert name.removeprefix("--") in fields
+    flag = finetuning_flags.TRL[name]
+    assert finetune.main([name, "1"]) == 2
+    assert f"'{name}': unknown option; here it is called '{flag}'" in capsys.readouterr().err
+    assert finetune.main([flag, "x"]) == 2
+    assert "unknown option" not in capsys.readouterr().err
