@@ -25,6 +25,10 @@ def npz_pool(path: Path) -> Pool:
     """
     arrays = _read(path)
     train_labels, test_labels = (_labels(arrays, f"y_{part}") for part in ("train", "test"))
+    num_classes = int(torch.cat([train_labels, test_labels]).max()) + 1
+    if num_classes < 2:
+        raise UserError("all labels are 0, so that there is nothing to learn; two classes or more "
+                        "are needed")  # fmt: skip
     mask = arrays.get(_MASK)
     if mask is not None and (mask.dtype != bool or mask.shape != (len(train_labels),)):
         raise UserError(f"{_MASK} must be a bool array with one entry per training input")
@@ -33,7 +37,7 @@ def npz_pool(path: Path) -> Pool:
         train_labels,
         torch.from_numpy(arrays["x_test"]),
         test_labels,
-        num_classes=int(torch.cat([train_labels, test_labels]).max()) + 1,
+        num_classes=num_classes,
         normalise=lambda x: x.float() / (255.0 if x.dtype == torch.uint8 else 1.0),
         changed_train=None if mask is None else torch.from_numpy(mask),
     )

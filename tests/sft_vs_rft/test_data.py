@@ -158,6 +158,7 @@ def test_bytes_and_numbers_in_one_file_are_each_scaled_as_they_are(
         ({"x_test": None}, "lacks the arrays x_test; found: x_train, y_train, y_test"),
         ({"y_train": np.arange(39)}, "40 training inputs, but 39 labels"),
         ({"y_train": np.arange(40) - 1}, "y_train must hold whole numbers from 0"),
+        ({"y_train": np.zeros(40, int), "y_test": np.zeros(20, int)}, "all labels are 0, so that"),
         ({"y_train": np.arange(40) / 2}, "y_train must hold whole numbers from 0"),
         (
             {"x_test": np.zeros((20, 5), np.float32)},
