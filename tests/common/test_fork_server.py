@@ -322,7 +322,7 @@ from pathlib import Path
 from common.process import subprocess_cleanup
 from common.runner.scheduling import worker
 
-subprocess_cleanup._SECONDS_TO_BE_GONE = 0.2
+subprocess_cleanup._SECONDS_TO_BE_GONE = 1.0
 
 def kill(process):
     with Path(__file__).with_name("killed").open("a") as file:

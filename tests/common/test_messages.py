@@ -42,9 +42,9 @@ def test_a_message_into_which_a_run_writes_is_none() -> None:
 
 
 def test_of_what_a_run_writes_without_end_nothing_is_kept() -> None:
-    messages, piece = Messages(1), bytes(10_000)
+    messages, piece = Messages(1), bytes(100_000)
     tracemalloc.start()
-    for _ in range(100):
+    for _ in range(20):
         assert messages.of(piece) == []
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
