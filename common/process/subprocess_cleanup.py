@@ -65,8 +65,7 @@ def _ask_to_end(processes: Iterable[psutil.Process]) -> Sequence[psutil.Process]
     for process in asked:
         with suppress(psutil.Error):
             process.terminate()
-    going_on: Sequence[psutil.Process] = psutil.wait_procs(asked, _SECONDS_TO_END)[1]
-    return going_on
+    return wait_for(asked, _SECONDS_TO_END)
 
 
 def kill(processes: Iterable[psutil.Process], seconds: float = _SECONDS_TO_BE_GONE) -> None:
@@ -75,7 +74,18 @@ def kill(processes: Iterable[psutil.Process], seconds: float = _SECONDS_TO_BE_GO
     for process in killed:
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(killed, seconds)
+    wait_for(killed, seconds)
+
+
+def wait_for(processes: Sequence[psutil.Process], seconds: float) -> Sequence[psutil.Process]:
+    """Wait until processes have ended, for at most so many seconds; return those that go on."""
+    going_on, deadline = processes, time.monotonic() + seconds
+    while going_on and (left := deadline - time.monotonic()) > 0:
+        try:
+            _, going_on = psutil.wait_procs(going_on, left)
+        except OSError:  # psutil 7.2 on Linux before 6.15, if one has just ended: its issue 2715
+            going_on = [process for process in going_on if process.is_running()]
+    return going_on
 
 
 def kill_all(find: Callable[[], Sequence[psutil.Process]]) -> Sequence[psutil.Process]:

@@ -63,11 +63,9 @@ def _guard(server: int) -> None:
 def _end_what_is_left(seconds: float) -> None:
     """Wait until the server, its workers and their orphans have ended, and end those that hang."""
     if has_children():
-        import psutil
+        from common.process.subprocess_cleanup import children_of, end_all_children, wait_for
 
-        from common.process.subprocess_cleanup import children_of, end_all_children
-
-        psutil.wait_procs(children_of(os.getpid()), seconds)
+        wait_for(children_of(os.getpid()), seconds)
         end_all_children()
 
 
