@@ -16,8 +16,10 @@ from jsonschema import Draft202012Validator
 
 import run_plan
 from common.experiment import EXPERIMENTS
+from common.plan.load import load_plan
 from common.plan.schema import plan_schema
-from common.runner.command_line import build_parser
+from common.runner.cli_overrides import overrides_of
+from common.runner.command_line import build_parser, parse_arguments
 from tests.common.plans import whole_base
 from tests.conftest import PROJECT, TINY_DIGITS, TOY, Workplace
 from tests.grue.metrics.parts import needs_wordnet
@@ -101,8 +103,10 @@ def test_a_file_is_checked_once_and_named_for_each_configuration(workplace: Work
         ("epoch=3", "plan.json, --set:\n  'epoch' = 3: unknown key; did you mean 'epochs'?"),
         ("sedes=[1]", "plan.json, --set:\n  'sedes' = [1]: unknown key; did you mean 'seeds'?"),
         ("zzz=1", "plan.json, --set:\n  'zzz' = 1: unknown key; no configuration knows it"),
-        ("executor.partition=x", "plan.json, --set:\n  'executor.partition' = 'x': 'executor' is a "
-         "key of the plan, which is set whole, as in --set 'executor={\"partition\": ...}'"),
+        ("seeds.x=1", "plan.json, --set:\n  'seeds.x' = 1: 'seeds' is a key of the plan, which is "
+         "set whole, as in --set 'seeds={\"x\": ...}'"),
+        ("executor.partition=x", "'executor.id': this key is required"),
+        ("resources.cpu=3", "'resources.cpu' = 3: unknown key; did you mean 'cpus'?"),
         ("epochs", "--set epochs: expected key=value, for example --set epochs=10"),
         ("epochs=many", "'epochs' = 'many': expected a whole number"),
         ("num_parallel=0", "plan.json, --set:\n  'num_parallel' = 0: must be greater than 0"),
@@ -113,6 +117,22 @@ def test_a_file_is_checked_once_and_named_for_each_configuration(workplace: Work
 )  # fmt: skip
 def test_overrides_that_do_not_fit(workplace: Workplace, assignment: str, message: str) -> None:
     assert message in refused(workplace, "--set", assignment, configurations=digits())
+
+
+@pytest.mark.parametrize(
+    "words", [["--executor", "slurm"], ["executor=slurm"], ['executor={"id": "slurm"}']]
+)
+@pytest.mark.parametrize("in_plan", ["local", {"id": "ray", "address": "a"}])
+def test_keys_inside_of_an_executor_are_overridden_one_by_one(
+    workplace: Workplace, words: list[str], in_plan: Any
+) -> None:
+    plan = workplace.write_plan(
+        configurations=digits(), executor=in_plan, resources={"memory_gb": 4}
+    )
+    args = parse_arguments([*words, "executor.partition=gpu", "resources.cpus=2"])
+    effective = load_plan(plan, EXPERIMENTS, overrides=overrides_of(args)).effective
+    assert effective["executor"] == {"id": "slurm", "partition": "gpu"}
+    assert effective["resources"] == {"memory_gb": 4, "cpus": 2}
 
 
 def test_a_bare_assignment_is_an_override_and_the_value_of_a_flag_is_not(

@@ -64,7 +64,8 @@ class RayKeys(Config):
     """Address of the cluster; ``auto`` for the one that this machine belongs to."""
 
 
-def _named(value: Any) -> Any:
+def named(value: Any) -> Any:
+    """Return the executor that is given by its id alone as an object with that."""
     return {"id": value} if isinstance(value, str) else value
 
 
@@ -72,6 +73,6 @@ AnyExecutor = Annotated[LocalKeys | SlurmKeys | RayKeys, Field(discriminator="id
 EXECUTOR_IDS = ("local", "slurm", "ray")
 ExecutorKeys = Annotated[
     AnyExecutor,
-    BeforeValidator(_named, json_schema_input_type=Literal["local", "slurm", "ray"] | AnyExecutor),
+    BeforeValidator(named, json_schema_input_type=Literal["local", "slurm", "ray"] | AnyExecutor),
 ]
 """Executor of a plan: an id, or an object with the id and the executor's keys."""

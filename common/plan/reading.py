@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from common.config.executors import named
 from common.config.resolve import PlaceOf, resolve_valid_keys
 from common.custom.user_code import look_in
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
 from common.files.documents import read_object
+from common.key_paths import merged
 from common.plan.base_config_files import BASE, Bases, with_bases
 from common.plan.config_merge import Layer
 from common.plan.document import Configuration, PlanDocument
@@ -23,6 +25,8 @@ from common.plan.overrides import Overrides
 from common.registry import Registry
 
 _OF_PLAN = dict.fromkeys(PlanDocument.key_names(), "beside 'configurations'")
+_OBJECTS = ("executor", "resources")
+"""Keys of the plan whose own keys the command line sets one by one, too."""
 OUTSIDE_RUNS = _OF_PLAN | dict.fromkeys(Configuration.key_names(), "beside 'base_config'")
 """Place of keys that are no keys of a run."""
 
@@ -76,10 +80,10 @@ def read_plan(
         ConfigError: it has no list of configurations.
     """
     look_in(path.parent)
-    plan_keys = PlanDocument.key_names()
-    of_plan = {key: value for key, value in overrides.items() if key in plan_keys}
-    of_runs = {key: value for key, value in overrides.items() if key not in plan_keys}
-    content = _plan_in(path, experiments)
+    overrides = _with_named_executor(overrides)
+    of_plan = {key: value for key, value in overrides.items() if _is_of_plan(key)}
+    of_runs = {key: value for key, value in overrides.items() if not _is_of_plan(key)}
+    content = _with_named_executor(_plan_in(path, experiments))
     twice = [*twins_in_plan(content), *(p.at("--set") for p in twins_in_set(overrides))]
     bases = with_bases(_overridden(content, of_plan), path.parent)
     values = bases.values
@@ -128,14 +132,26 @@ def _plan_in(path: Path, experiments: Registry[Experiment]) -> dict[str, Any]:
 
 
 def _overridden(values: dict[str, Any], of_plan: dict[str, Any]) -> dict[str, Any]:
-    """Return the plan with keys of its own replaced.
+    """Return the plan with keys of its own, or inside of them, replaced.
 
     Seeds given here replace those of all configurations.
     """
     entries = values.get("configurations")
     if "seeds" in of_plan and isinstance(entries, list):
         values = {**values, "configurations": [_without_seeds(entry) for entry in entries]}
-    return values | of_plan
+    whole = {key: value for key, value in of_plan.items() if key in PlanDocument.key_names()}
+    inside = {key: value for key, value in of_plan.items() if key not in whole}
+    values = values | whole
+    return merged(values, inside)
+
+
+def _with_named_executor(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with the executor as an object, inside of which there may be others."""
+    return {**values, "executor": named(values["executor"])} if "executor" in values else {**values}
+
+
+def _is_of_plan(key: str) -> bool:
+    return key in PlanDocument.key_names() or key.partition(".")[0] in _OBJECTS
 
 
 def _without_seeds(entry: Any) -> Any:

@@ -53,7 +53,7 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
     for key in overrides:
         if flags.get(key) is not None:
             raise UserError(f"--set {key}: --{_FLAGS_OF_KEYS[key]} sets it too; keep one of them")
-    overrides |= {key: value for key, value in flags.items() if value is not None}
+    overrides = {key: value for key, value in flags.items() if value is not None} | overrides
     if (args.num_parallel or 1) > 1:
         overrides["multiprocess"] = True
     broken = why_no_text(overrides)
