@@ -313,7 +313,8 @@ def test_a_closed_server_ends_what_is_started_at_its_end(
     with worker:
         worker.stdout.readline()
         server.close()
-        assert not goes_on(int(worker.stdout.readline()))
+        told = worker.stdout.readline()
+        assert not told or not goes_on(int(told))  # a busy machine may kill it before it starts one
 
 
 _UNKILLABLE = """

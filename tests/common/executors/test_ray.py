@@ -247,6 +247,7 @@ def test_a_lost_head_ends_all_and_another_cluster_goes_on(tmp_path: Path, undist
         making = process_of(on(first), "slow")
         first.lose_head()
         ended = outcome(runner)
+        on(first).gate("slow").touch()
         wait_for(lambda: is_gone(making))
     finally:
         first.close()
@@ -254,7 +255,6 @@ def test_a_lost_head_ends_all_and_another_cluster_goes_on(tmp_path: Path, undist
     second = PretendedCluster()
     try:
         site = on(second)
-        site.gate("slow").touch()
         assert site.run_plan(slow_plan(site)).status == 0
     finally:
         second.close()
