@@ -65,15 +65,19 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return results(run)
 
 
-def slow_plan(site: Site, **keys: Any) -> Path:
-    """A plan whose only run is under way until its gate is opened."""
-    slow = toy(experiment_name="slow", epochs=_EPOCHS, gate=str(site.gate("slow")))
+def slow_plan(site: Site, run: dict[str, Any], **keys: Any) -> Path:
+    slow = toy(experiment_name="slow", epochs=_EPOCHS, **run)
     return site.write_plan("slow", experiment=TOY, configurations=[slow], **keys)
 
 
 def start_slow(site: Site, **keys: Any) -> Program:
-    """Starts a program that makes a slow run, and waits until it has its second row."""
-    runner = site.start(slow_plan(site, **keys))
+    """Starts a program whose run is under way until its gate is opened; it has two rows."""
+    return started(site, slow_plan(site, {"gate": str(site.gate("slow"))}, **keys))
+
+
+def started(site: Site, plan: Path) -> Program:
+    """Starts a program, and waits until a run has two rows."""
+    runner = site.start(plan)
     wait_for(lambda: any(num_rows(run) >= 2 for run in site.runs("slow").values()))
     return runner
 
@@ -237,17 +241,19 @@ class TestOnACluster:
 @pytest.mark.ray
 @pytest.mark.slow
 @needs_package("ray")
-def test_a_lost_head_ends_all_and_another_cluster_goes_on(tmp_path: Path, undisturbed: Any) -> None:
+def test_a_lost_head_ends_the_program_and_another_cluster_goes_on(
+    tmp_path: Path, undisturbed: Any
+) -> None:
     def on(cluster: PretendedCluster) -> Site:
         return Site(tmp_path, {"executor": {"id": "ray", "address": cluster.address}})
 
+    by_itself = {"pause": 0.1}  # ends what may go on
     first = PretendedCluster()
     try:
-        runner = start_slow(on(first))
+        runner = started(on(first), slow_plan(on(first), by_itself))
         making = process_of(on(first), "slow")
         first.lose_head()
         ended = outcome(runner)
-        on(first).gate("slow").touch()
         wait_for(lambda: is_gone(making))
     finally:
         first.close()
@@ -255,7 +261,7 @@ def test_a_lost_head_ends_all_and_another_cluster_goes_on(tmp_path: Path, undist
     second = PretendedCluster()
     try:
         site = on(second)
-        assert site.run_plan(slow_plan(site)).status == 0
+        assert site.run_plan(slow_plan(site, by_itself)).status == 0
     finally:
         second.close()
     assert results(site.runs("slow")["slow"]) == undisturbed
