@@ -16,7 +16,7 @@ from common.machine.memory import Moment, Need, Term
 from common.plan.resources import slots_of
 from common.plan.vectorize_notices import vectorize_key, why_alone
 from common.registry import import_part
-from common.runner.plan_runner import LARGEST_GROUP
+from common.runner.scheduling.run_groups import LARGEST_GROUP
 
 if TYPE_CHECKING:
     from common.plan.run import Plan, Run

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import replace
 
 from common.files.no_space import NoSpace, no_space
 from common.plan.run import Plan, Run
-from common.plan.vectorize_notices import vectorize_key, why_alone
 from common.process.stopping import StopFlag
-from common.run import provenance, status
+from common.run import status
 from common.run.folder import RunFolder, write_json
 from common.run.status import DONE, FAILED, INTERRUPTED, RUNNING, SKIPPED, WAITING
 from common.runner.elsewhere import Elsewhere
@@ -21,6 +19,7 @@ from common.runner.progress import Display
 from common.runner.run_state import RunState, read_state
 from common.runner.scheduling.executor import Executor
 from common.runner.scheduling.memory_room import MemoryRoom
+from common.runner.scheduling.run_groups import RunGroups
 from common.runner.scheduling.task import Task
 from common.runner.selection import Selection
 from common.runner.tasks import task_of
@@ -30,8 +29,6 @@ log = logging.getLogger(__name__)
 
 _CONTINUATIONS = 1
 """Number of times that a run which was stopped by somebody else, and was not lost, goes on."""
-LARGEST_GROUP = 64
-"""Largest number of runs trained together, because the memory of a group grows with it."""
 
 
 class PlanRunner:
@@ -64,6 +61,7 @@ class PlanRunner:
         self._by_folder = {str(run.folder.absolute()): run for run in plan.runs}
         waiting = (run for run in selection.to_make if self.states[run].state == WAITING)
         self._waiting = WaitingRuns(waiting, self.states)
+        self._groups = RunGroups(plan, self._waiting, self.states, threads=threads)
         self._elsewhere = Elsewhere(
             run for run in selection.to_make if self.states[run].state == RUNNING
         )
@@ -71,12 +69,12 @@ class PlanRunner:
         self._again = set() if selection.fresh else set(selection.again)
         self._continued: Counter[Run] = Counter()
         self._has_failed = has_failed
+        self._is_stop_passed_on = False
         self._room = room
         self.no_space = ""
         """Message about a full disk, empty if there is none; no run starts after it."""
         self.num_left = 0
         """Number of runs that are left in a queue."""
-        self._group_key = functools.cache(self._find_group_key)
 
     def run(self) -> None:
         """Make the selected runs; afterwards `states` has the state of all runs.
@@ -84,34 +82,20 @@ class PlanRunner:
         Raises:
             StoppedAtOnce: a second Ctrl-C; unfinished runs are marked as interrupted.
         """
-        num_foreign = self.index.num_foreign_rows()
-        if num_foreign:
-            log.warning(
-                "%s listed %d runs that this plan does not make (another --set, an edited part, "
-                "or another plan file of this name): their folders stay, but index.csv and "
-                "figures now tell of this plan's runs", self.plan.folder.path, num_foreign,
-            )  # fmt: skip
-        stop_passed_on = False
+        self._tell_of_foreign_rows()
         try:
+            # 1. The plan's own files, and the runs that go on from an earlier runner.
             write_json(self.plan.folder.plan, self.plan.effective)
             self._adopt()
             self._write_index(self.index.write)
+            # 2. One run after the other, in as many slots as there are.
             while self._running or (self._is_any_left() and self._may_start()):
-                if self._may_start():
-                    for run, now in self._elsewhere.ended():
-                        self._take_from_elsewhere(run, now)
-                    self._start_what_is_ready()
-                ended = self.executor.wait()
-                for task in ended:
-                    self._ended(self._by_folder[task.folder])
-                if self._elsewhere.runs and not self._running:
-                    self._elsewhere.wait()
-                if self.executor.is_detached and not ended:
+                self._start_runs()
+                has_ended = self._take_ended()
+                if self.executor.is_detached and not has_ended:
                     self.num_left = len(self._running)
                     break
-                if self.stop() and not stop_passed_on:
-                    self.executor.request_stop()
-                    stop_passed_on = True
+                self._pass_stop_on()
                 self._write_index(self.index.write_now_and_then)
         except OSError as error:  # not of a run, whose folder tells of what ends it
             full = no_space(error, self.plan.folder.path)
@@ -119,8 +103,19 @@ class PlanRunner:
                 raise
             self.no_space = str(full)
         finally:
+            # 3. The states as they are in the end, whatever has ended the loop.
             self.executor.close()
             self._write_index(self._write_last_index)
+
+    def _tell_of_foreign_rows(self) -> None:
+        """Log that the index on disk lists runs that are not the plan's."""
+        num_foreign = self.index.num_foreign_rows()
+        if num_foreign:
+            log.warning(
+                "%s listed %d runs that this plan does not make (another --set, an edited part, "
+                "or another plan file of this name): their folders stay, but index.csv and "
+                "figures now tell of this plan's runs", self.plan.folder.path, num_foreign,
+            )  # fmt: skip
 
     def _adopt(self) -> None:
         """Take up the runs that an earlier runner has handed over and that go on."""
@@ -172,13 +167,36 @@ class PlanRunner:
         """
         return not (self.stop() or self.no_space or (self._has_failed and self.fail_fast))
 
+    def _start_runs(self) -> None:
+        """Start what may start by now, which other processes may have made ready."""
+        if self._may_start():
+            for run, now in self._elsewhere.ended():
+                self._take_from_elsewhere(run, now)
+            self._start_what_is_ready()
+
+    def _take_ended(self) -> bool:
+        """Wait for runs to end and take up their states; return whether any has ended."""
+        ended = self.executor.wait()
+        for task in ended:
+            self._ended(self._by_folder[task.folder])
+        if self._elsewhere.runs and not self._running:
+            self._elsewhere.wait()
+        return bool(ended)
+
+    def _pass_stop_on(self) -> None:
+        """Tell the runs of a stop request, once."""
+        if self.stop() and not self._is_stop_passed_on:
+            self.executor.request_stop()
+            self._is_stop_passed_on = True
+
     def _start_what_is_ready(self) -> None:
         for run, source in self._waiting.take_blocked():
             self._skip(run, source)
         while self.executor.free_slots and (first := self._waiting.first_ready()) is not None:
             if not self._has_room(first):
                 return
-            self._start([run for run in self._group_of(first) if self._is_left(run)])
+            group = self._groups.of(first, self.executor.free_slots)
+            self._start([run for run in group if self._is_left(run)])
 
     def _has_room(self, run: Run) -> bool:
         """Return whether the memory of this machine and its GPUs has room for the run now."""
@@ -231,26 +249,6 @@ class PlanRunner:
         if self._room is not None and self.use_gpus:
             self._room.take(group, self.executor.gpus_for(tasks[0]))
         self.executor.start(tasks)
-
-    def _group_of(self, run: Run) -> list[Run]:
-        """Return the run and those that can be made with it, shared among the free slots."""
-        key = self._group_key(run)
-        if key is None or self.states[run].lost:
-            return [run]  # what was lost takes no others with it
-        alike = [
-            other
-            for other in self._waiting.ready()
-            if self._group_key(other) == key and not self.states[other].lost
-        ]
-        share = -(-len(alike) // self.executor.free_slots)
-        return alike[: min(share, LARGEST_GROUP)]
-
-    def _find_group_key(self, run: Run) -> Hashable | None:
-        """Return the key of runs that can be made together; None for a run made alone."""
-        if not self.plan.document.vectorize or why_alone(run) is not None:
-            return None
-        threads = provenance.threads_of(RunFolder(run.folder)) or self.threads
-        return run.spec.run_together, vectorize_key(run), threads
 
     def _skip(self, run: Run, because_of: Run) -> None:
         reason = f"refers to {because_of.name}, which is {self.states[because_of].state}"
