@@ -19,7 +19,7 @@ from common.machine.devices import sent
 from grue import random_streams
 from grue.algorithms.args import CriticFreeArgs
 from grue.algorithms.output_advantages import OutputAdvantages
-from grue.algorithms.policy_gradient import SHARE, PolicyGradient, share_of_second
+from grue.algorithms.policy_gradient import NUM_STEPS, SHARE, PolicyGradient, share_of_second
 from grue.algorithms.running_means import RunningMeans
 from grue.algorithms.token_evaluation import TokenEvaluation
 from grue.algorithms.used_groups import used_groups, verdicts
@@ -73,7 +73,7 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
         if used is not None:
             rollout = rollout.only(used.repeat_interleave(self.args.num_samples_per_input))
         # 2. Steps, each on all outputs of some inputs, and on references of labelled ones.
-        means = RunningMeans()
+        means, num_steps = RunningMeans(), 0
         labelled = random_streams.generator(Occasion.LABELLED, generator.initial_seed())
         for rows in self._rows_of_steps(rollout, generator):
             left = rows[rollout.num_used[rows] > 0]
@@ -84,7 +84,8 @@ class CriticFree(PolicyGradient[CriticFreeArgs]):
             if len(left) or self.supervised is not None:
                 norm = self.step(self.args.max_grad_norm)
                 means.add(**{"policy/grad_norm": self._share_of_step * norm})
-        found = means.compute(mean=False)
+                num_steps += 1
+        found = means.compute(mean=False) | {NUM_STEPS: float(num_steps)}
         if used is not None:
             found["groups/used"] = used.double().mean().item()
         return found

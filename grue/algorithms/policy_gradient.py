@@ -18,6 +18,8 @@ from grue.rollouts.minibatch import Minibatch
 
 SHARE = "update_share/kl_and_entropy"
 """Name of the regulariser's share of an update."""
+NUM_STEPS = "update/num_steps"
+"""Name of the number of optimizer steps of an update, where some or all may be left out."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from grue.algorithms.args import RejectionSamplingArgs
-from grue.algorithms.policy_gradient import Losses, PolicyGradient
+from grue.algorithms.policy_gradient import NUM_STEPS, Losses, PolicyGradient
 from grue.algorithms.running_means import RunningMeans
 from grue.algorithms.token_evaluation import TokenEvaluation
 from grue.rl.selection import at_least, best_of_group
@@ -26,10 +26,13 @@ class RejectionSampling(PolicyGradient[RejectionSamplingArgs]):
     ) -> dict[str, float]:
         """Make the optimizer steps of a rollout; return metrics."""
         chosen = places(self._is_chosen(rollout))
-        means = RunningMeans()
+        means, num_steps = RunningMeans(), 0
         for rows in self._rows_of_steps(chosen, generator):
             self._step(rollout, rows, means)
-        return {"rejection_sampling/chosen": len(chosen) / len(rollout), **means.compute()}
+            num_steps += 1
+        counts = {"rejection_sampling/chosen": len(chosen) / len(rollout),
+                  NUM_STEPS: float(num_steps)}  # fmt: skip
+        return counts | means.compute()
 
     def _is_chosen(self, rollout: Rollout) -> Tensor:
         """Return [N] bool on the CPU, true at the outputs that are learned."""

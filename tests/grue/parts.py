@@ -27,6 +27,7 @@ BROKEN = "custom:tests.grue.parts:Broken"
 SIGNALLING = "custom:tests.grue.parts:Signalling"
 EVEN = "custom:tests.grue.parts:Even"
 LETTERS = "custom:tests.grue.parts:Letters"
+SAME = "custom:tests.grue.parts:Same"
 ONE_RANK = "custom:tests.grue.parts:OneRank"
 ANIMALS = "custom:tests.grue.parts:Animals"
 DRAWN_ANIMALS = "custom:tests.grue.parts:DrawnAnimals"
@@ -146,6 +147,13 @@ class Even(Reward[NoArgs]):
 
     def __call__(self, texts: Texts) -> Rewards:
         return np.array([1.0 - len(text) % 2 for text in texts.outputs])
+
+
+class Same(Reward[NoArgs]):
+    """Equal for all."""
+
+    def __call__(self, texts: Texts) -> Rewards:
+        return np.full(len(texts), 0.3)
 
 
 class OneRankArgs(MarkerArgs):

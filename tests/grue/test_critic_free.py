@@ -21,7 +21,7 @@ from grue.texts import Texts
 from tests.conftest import Workplace
 from tests.grue.conftest import causal_model, encoder_decoder, nested, save_model, write
 from tests.grue.exact import LENGTH, Subject, chain, grid, set_chain, small_tokenizer
-from tests.grue.parts import EVEN
+from tests.grue.parts import EVEN, Same
 from tests.grue.test_exact_gradients import MOVED, REFERENCE
 from tests.grue.test_reinforcement import reinforcement, rewards_of, rows_of
 
@@ -196,13 +196,6 @@ class OfFirstPrompt(Reward[NoArgs]):
         return np.array([len(output) if prompt == "b" else 0.3 for prompt, output in pairs])
 
 
-class Same(Reward[NoArgs]):
-    """Equal for all."""
-
-    def __call__(self, texts: Texts) -> Rewards:
-        return np.full(len(texts), 0.3)
-
-
 class Nearly(Reward[NoArgs]):
     """Equal for all but for rounding."""
 
@@ -288,7 +281,19 @@ def test_an_imagined_best_reward_wakes_groups_without_deviation() -> None:
 def test_a_rollout_whose_groups_are_all_dropped_makes_no_step() -> None:
     steps, found = updated(rewarded(Same, zero_std_groups="drop"))
     assert steps == [] and found["groups/constant"] == 1
+    assert found["groups/used"] == 0 and found["update/num_steps"] == 0
     assert not [name for name in found if name.startswith("policy/")]
+
+
+def test_steps_of_an_update_are_counted() -> None:
+    """At most one of eight groups deviates, and it is in one minibatch of each pass."""
+    args = {"num_minibatches": 4, "n_epochs": 3, "kl": {"coeff": 0.0}}
+    steps, found = updated(rewarded(OfFirstPrompt, **args))
+    assert found["update/num_steps"] == len(steps) == 12
+    only = {"zero_std_groups": "drop", "filter_by_std": {"top_k": 1}}
+    steps, found = updated(rewarded(OfFirstPrompt, **args, **only))
+    assert found["groups/used"] == 1 / 8
+    assert found["update/num_steps"] == len(steps) == 3
 
 
 def resampled(reward: type[Reward[Any]], **args: Any) -> tuple[Any, dict[str, float]]:

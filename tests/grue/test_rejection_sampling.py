@@ -92,12 +92,13 @@ def test_gradient_is_that_of_supervised_finetuning_on_the_chosen(
 def test_groups_without_a_right_output_contribute_nothing() -> None:
     steps, found = updated(drawing("right", reward_threshold=2.0))
     assert steps == [] and found["rejection_sampling/chosen"] == 0
-    assert "rejection_sampling/loss" not in found
+    assert "rejection_sampling/loss" not in found and found["update/num_steps"] == 0
 
 
 def test_steps_share_the_chosen_outputs() -> None:
     steps, found = updated(drawing("best", n_epochs=2, num_minibatches=3))
-    assert len(steps) == 6 and found["rejection_sampling/chosen"] == 6 / 24
+    assert len(steps) == found["update/num_steps"] == 6
+    assert found["rejection_sampling/chosen"] == 6 / 24
     steps, _ = updated(drawing("best", num_minibatches=8))
     assert len(steps) == 6, "no step is without an output"
 

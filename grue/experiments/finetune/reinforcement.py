@@ -23,6 +23,7 @@ from grue.experiments.finetune.build_models import make_actor_critic
 from grue.experiments.finetune.config import ReinforcementConfig
 from grue.experiments.finetune.reinforcement_state import why_unfit_state
 from grue.experiments.finetune.reward_metric import REWARD, RewardMetric
+from grue.experiments.finetune.rollout_messages import RolloutMessages
 from grue.experiments.finetune.rollout_settings import rollout_settings
 from grue.metrics.metric import Metric
 from grue.models.config import Side
@@ -42,9 +43,6 @@ log = logging.getLogger(__name__)
 FAILED_ROLLOUT = "failed_rollout.jsonl"
 """File of prompts, outputs and known rewards of a rollout whose reward failed."""
 
-_MUCH = 0.1
-"""Share of unused tokens of a rollout above which a message is logged."""
-
 
 class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
     """Run of ``n_iters`` rollouts and updates, with evaluations at intervals.
@@ -62,7 +60,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         adaptive = alg.kl_div.adaptive_kl
         target = alg.kl_div.target_kl if adaptive is None else adaptive.target
         self.controller = KlController(alg.kl_div.coeff, target)
-        self._has_told = False
+        self._messages = RolloutMessages()
         self._num_labels = 0
         """Number of the labelled inputs of the supervised loss."""
 
@@ -164,7 +162,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
         if iteration % self.config.train_evaluation.eval_every == 0:
             for line in sample_lines(rollout, self.policy, coefficient):
                 log.info("iteration %d, %s", iteration + 1, line)
-        self._tell_of_unused(rollout)
+        self._messages.tell_of_unused(rollout)
         self._adapt_coefficient(found, len(rollout))
         seed = seed_of(Occasion.UPDATE, self.context.seed, iteration)
         generator = torch.Generator().manual_seed(seed)
@@ -172,6 +170,7 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
             found |= self.algorithm.update(rollout, coefficient, generator)
         found |= self.algorithm.stepper.report()
         self._check_finite(found, rollout)
+        self._messages.tell_of_silence(iteration + 1, found)
         self.steps_done += 1
         if self.rollouts.settings.whole_outputs:
             longest = self.rollouts.policy.lengths(self.rollouts.settings.generation).most
@@ -195,19 +194,6 @@ class ReinforcementRun(FinetuneRun[ReinforcementConfig, dict[str, Any]]):
                 lines = (json.dumps(row) + "\n" for row in error.rows())
                 write_text(self.folder.path / FAILED_ROLLOUT, "".join(lines))
             raise
-
-    def _tell_of_unused(self, rollout: Rollout) -> None:
-        """Log once that many outputs are sampled and not used."""
-        num_drawn = sum(map(len, rollout.outputs))
-        unused = int((rollout.num_used == 0).sum())
-        if self._has_told or not unused or rollout.num_tokens > (1 - _MUCH) * num_drawn:
-            return
-        self._has_told = True
-        log.warning(
-            "%d of the rollout's %d outputs are not used: %d tokens are drawn, and updates take "
-            "'alg.args.n_steps' x outputs at a time = %d of them; raise 'alg.args.n_steps', or "
-            "lower 'env.n_envs'", unused, len(rollout), num_drawn, rollout.num_tokens,
-        )  # fmt: skip
 
     @torch.no_grad()
     def _check_finite(self, found: dict[str, float], rollout: Rollout) -> None:
