@@ -79,6 +79,26 @@ class FitConfig(TrackingConfig):
         if name is not None and "score_metric_name" in given and "score_largest" not in given:
             kind = "larger" if self.score_largest else "smaller"
             yield f"score '{name}': {kind} is better, by its name; 'score_largest' changes this"
+        yield from self._notices_of_schedules()
+
+    def _notices_of_schedules(self) -> Iterator[str]:
+        """Yield notices on checks and checkpoints that are due after the last epoch alone."""
+        all_checks = self.epochs // self.validate_every
+        checks = max(0, all_checks - self.early_stop_cooldown // self.validate_every)
+        fewest = self.early_stop_patience + 2  # the first one has nothing to compare with
+        restores = self.early_stop_restore_best_weights and checks > 0
+        if self.early_stop and not restores and checks < fewest:
+            key = "early_stop_patience" if all_checks < fewest else "early_stop_cooldown"
+            yield str(Problem(f"training never ends early: that takes {fewest} checks, and "
+                              f"'epochs' = {self.epochs} with 'validate_every' = "
+                              f"{self.validate_every} leave {checks}; lower it, or raise 'epochs'",
+                              key, getattr(self, key)))  # fmt: skip
+        every = self.validate_every * self.save_every_num_val
+        if self.save_checkpoints and every > self.epochs:
+            yield str(Problem("no further checkpoint is kept: the first one is due after "
+                              f"{every} of 'epochs' = {self.epochs}; lower it, or "
+                              "'validate_every'", "save_every_num_val",
+                              self.save_every_num_val))  # fmt: skip
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of scores that name no metric."""

@@ -61,6 +61,16 @@ class SupervisedAlg(FromHub):
             )
 
 
+def notices_of_warmup(training_args: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a notice on a warm-up as long as the Trainer's steps, where their number is given."""
+    key, most = "warmup_steps", training_args.get("max_steps", -1)
+    warmup = training_args.get(key, 0)
+    if isinstance(most, int) and isinstance(warmup, int) and 0 < most <= warmup:
+        yield str(Problem(f"the run ends within its warm-up, after 'max_steps' = {most}, and never "
+                          "reaches 'learning_rate'; lower it", f"alg.training_args.{key}",
+                          warmup))  # fmt: skip
+
+
 def of_batches(training_args: Mapping[str, Any], num_ranks: int) -> Iterator[Problem]:
     """Yield the problem of batches of the Trainer that leave ranks without an example."""
     key = "per_device_train_batch_size"

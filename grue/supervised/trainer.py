@@ -81,6 +81,13 @@ class _Watch(TrainerCallback):
     ) -> None:
         """Run before the first update, or before the first one after a resume."""
         self._evaluate_every, self._log_every = _intervals(args, state)
+        is_known_before = args.max_steps > 0  # and told of with the plan
+        if not is_known_before and 0 < state.max_steps <= args.get_warmup_steps(state.max_steps):
+            log.warning(
+                "'alg.training_args.warmup_steps' = %s: the run ends within its warm-up, after %d "
+                "steps, and never reaches 'learning_rate'; lower it",
+                args.warmup_steps, state.max_steps,
+            )  # fmt: skip
         last = state.max_steps - 1
         num_left = last // self._evaluate_every - state.global_step // self._evaluate_every
         self._run.begin_steps(state.max_steps, num_left)

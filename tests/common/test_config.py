@@ -62,6 +62,37 @@ def test_a_bad_value_is_named_with_key_value_and_fix(values: dict[str, Any], mes
     assert any(str(problem).startswith(message) for problem in problems), list(map(str, problems))
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"early_stop": True, "early_stop_patience": 8}, None),
+        ({"early_stop": True, "early_stop_patience": 9}, "'early_stop_patience' = 9: training "
+         "never ends early: that takes 11 checks, and 'epochs' = 10 with 'validate_every' = 1 "
+         "leave 10; lower it, or raise 'epochs'"),
+        ({"early_stop_patience": 9, "early_stop_cooldown": 10}, None),
+        ({"early_stop": True, "early_stop_patience": 9, "early_stop_restore_best_weights": True},
+         None),
+        ({"early_stop": True, "early_stop_cooldown": 8}, None),
+        ({"early_stop": True, "early_stop_cooldown": 9}, "'early_stop_cooldown' = 9: training "
+         "never ends early: that takes 2 checks, and 'epochs' = 10 with 'validate_every' = 1 leave "
+         "1; lower it"),
+        ({"early_stop": True, "early_stop_patience": 1, "validate_every": 4},
+         "'early_stop_patience' = 1: training never ends early: that takes 3 checks, and "),
+        ({"save_checkpoints": True, "validate_every": 5, "save_every_num_val": 2}, None),
+        ({"save_checkpoints": True, "validate_every": 5, "save_every_num_val": 3},
+         "'save_every_num_val' = 3: no further checkpoint is kept: the first one is due after 15 "
+         "of 'epochs' = 10; lower it, or 'validate_every'"),
+        ({"validate_every": 99, "theory_every": 99, "epoch_log_interval": 99}, None),
+    ],
+)  # fmt: skip
+def test_schedules_beyond_the_last_epoch_are_told(values: dict[str, Any], told: str | None) -> None:
+    config, problems = resolve(ControlledConfig, {"epochs": 10, **values})
+    assert not problems and config is not None
+    found = list(config.notices())
+    assert len(found) == (told is not None)
+    assert told is None or found[0].startswith(told)
+
+
 def test_all_problems_are_found_at_once() -> None:
     _, problems = resolve(ControlledConfig, {"lr": "0.1", "epochs": 0, "optimiser": "adam"})
     assert {problem.key for problem in problems} == {"lr", "epochs", "optimiser"}

@@ -13,6 +13,7 @@ from common.errors import Problem
 from grue.experiments import memory_hints
 from grue.models.config import ModelName, unnamed
 from grue.runs.config import TrackedConfig
+from grue.supervised.config import notices_of_warmup
 from grue.tasks.task import Split
 
 
@@ -76,6 +77,11 @@ class ClassifierConfig(TrackedConfig):
     def tf32(self) -> bool:
         """True if the Trainer's argument of that name is set."""
         return bool(self.alg.training_args.get("tf32"))
+
+    def notices(self) -> Iterator[str]:
+        """Yield notices, including that of a warm-up that does not end."""
+        yield from super().notices()
+        yield from notices_of_warmup(self.alg.training_args)
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of the algorithm's keys."""

@@ -24,6 +24,7 @@ from grue.experiments.finetune.any_alg import SUPERVISED, AnyAlg, tag
 from grue.experiments.finetune.evaluation_keys import ReinforcementEvaluation, TrainEvaluation
 from grue.experiments.finetune.reward_problems import problems_of_reward
 from grue.experiments.finetune.rollout_problems import notices_of_rollouts, problems_of_rollouts
+from grue.experiments.finetune.schedule_notices import notices_of_schedules
 from grue.experiments.reward_model.as_metric import measured_like_rewarded
 from grue.metrics.config import is_key
 from grue.models.config import ModelType
@@ -32,7 +33,7 @@ from grue.rewards.config import RewardConfig
 from grue.rollouts.config import EnvConfig
 from grue.runs.compatibility import references_as_published
 from grue.runs.config import TrackedConfig, problems_of_metrics, renamed
-from grue.supervised.config import SupervisedAlg, of_batches
+from grue.supervised.config import SupervisedAlg, notices_of_warmup, of_batches
 from grue.tasks.task import Split
 
 
@@ -171,6 +172,11 @@ class SupervisedConfig(FinetuneConfig):
         """Generation settings for the training split."""
         return self.alg.generation_kwargs or self.train_evaluation.generation_kwargs
 
+    def notices(self) -> Iterator[str]:
+        """Yield notices, including that of a warm-up that does not end."""
+        yield from super().notices()
+        yield from notices_of_warmup(self.alg.training_args)
+
     def problems(self) -> Iterator[Problem]:
         """Yield the problems, including that of a number of outputs, which are not drawn here."""
         yield from super().problems()
@@ -218,6 +224,7 @@ class ReinforcementConfig(FinetuneConfig):
         """Yield notices on settings of rollouts that may surprise."""
         yield from super().notices()
         yield from notices_of_rollouts(self.alg, self.env)
+        yield from notices_of_schedules(self.alg, self.env, self.train_evaluation)
         yield from self.alg.args.notices()
 
     def ways_to_save_memory(self) -> Iterator[str]:

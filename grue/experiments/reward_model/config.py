@@ -15,7 +15,7 @@ from grue.experiments import memory_hints
 from grue.models.config import ModelName, ModelType, Optimizer, TrainedModelOptions, unnamed
 from grue.policies.generation_config import GenerationConfig, generation_problems
 from grue.runs.config import TrackedConfig
-from grue.supervised.config import of_batches
+from grue.supervised.config import notices_of_warmup, of_batches
 from grue.tasks.config import DatapoolConfig
 from grue.tasks.task import Split
 
@@ -199,6 +199,11 @@ class RewardModelConfig(TrackedConfig):
             yield Problem("couples all pairs of a batch, which several processes share; give "
                           "'paired' or 'none', or leave 'gpus_per_run' out",
                           "alg.loss.margin", loss.margin)  # fmt: skip
+
+    def notices(self) -> Iterator[str]:
+        """Yield notices, including that of a warm-up that does not end."""
+        yield from super().notices()
+        yield from notices_of_warmup(self.alg.training_args)
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of the parts' keys, and of a normalisation without effect."""
