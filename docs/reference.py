@@ -193,7 +193,8 @@ def _type(schema: Schema) -> str:
 def _array(schema: Schema) -> str:
     if "prefixItems" in schema:
         return f"list of {', '.join(map(_type, schema['prefixItems']))}"
-    return f"list of {_type(schema.get('items', {}))}"
+    kind = "list of different" if schema.get("uniqueItems") else "list of"
+    return f"{kind} {_type(schema.get('items', {}))}"
 
 
 def _object(schema: Schema) -> str:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, Strict
 from common.config.base import Config
 
 _Count = Annotated[int, Field(gt=0)]
-_Amount = Annotated[float, Strict(False), Field(gt=0)]
+_Amount = Annotated[float, Field(gt=0)]
 
 
 class Resources(Config):

@@ -8,11 +8,12 @@ from typing import Annotated, ClassVar
 from pydantic import Field, Strict
 
 from common.config.base import NO_EFFECT, Config, Seed
+from common.config.distinct import Distinct
 from common.config.tracker_settings import TrackerSettings
 from common.errors import Problem
 
 GpuId = Annotated[int, Field(ge=0)]
-GpuIds = Annotated[tuple[GpuId, ...], Strict(False)]
+GpuIds = Annotated[tuple[GpuId, ...], Strict(False), Distinct()]
 
 
 class RunConfig(Config):
@@ -80,12 +81,6 @@ class RunConfig(Config):
         They are phrases with key and value, such as ``"lower 'batch_size' (64)"``.
         """
         yield from ()
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield the problem of a GPU that is given twice."""
-        yield from super().problems()
-        if len(set(self.gpu_ids)) < len(self.gpu_ids):
-            yield Problem("names a GPU twice; drop the repetition", "gpu_ids", list(self.gpu_ids))
 
     def problems_of_ranks(self, num_ranks: int) -> Iterator[Problem]:
         """Yield the reasons why several processes cannot share this run."""

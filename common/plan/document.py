@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, Strict, WithJsonSchema
 
 from common.config.base import Config, SeedNumber
+from common.config.distinct import Distinct
 from common.config.executors import ExecutorKeys, LocalKeys, Resources
-from common.config.run import GpuIds
+from common.config.run import GpuId
 
 
 def _figure(entry: Any) -> Any:
@@ -29,12 +30,21 @@ _FIGURE_SCHEMA: dict[str, Any] = {
     ]
 }
 Figure = Annotated[Any, AfterValidator(_figure), WithJsonSchema(_FIGURE_SCHEMA)]
-OptionValues = Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]
+OptionValues = Annotated[tuple[Any, ...], Strict(False), Field(min_length=1), Distinct()]
 GpusPerRun = Annotated[int, Field(gt=0)]
-Minutes = Annotated[float, Strict(False), Field(gt=0)]
+Minutes = Annotated[float, Field(gt=0)]
 ExperimentName = Annotated[str, Field(min_length=1)]
 Id = Annotated[str, Field(pattern=r"^[\w-]+$")]
-Seeds = Annotated[tuple[SeedNumber, ...], Strict(False), Field(min_length=1)]
+Seeds = Annotated[tuple[SeedNumber, ...], Strict(False), Field(min_length=1), Distinct()]
+GpuPool = Annotated[
+    tuple[GpuId, ...], Strict(False), Distinct(", and let runs share GPUs by 'runs_per_gpu'")
+]
+
+
+_MOST_AT_A_TIME = 10_000
+"""Largest number of runs at a time, each of which has an entry in the runner's tables."""
+_MOST_THREADS = 1024
+"""Largest number of threads of a process: OpenMP ends a program that asks for far too many."""
 
 
 class Configuration(Config):
@@ -86,10 +96,10 @@ class PlanDocument(Config):
     decides."""
     multiprocess: bool = False
     """If true, runs on the CPU get worker processes of their own, as runs on GPUs always do."""
-    num_parallel: Annotated[int, Field(gt=0)] = 1
+    num_parallel: Annotated[int, Field(gt=0, le=_MOST_AT_A_TIME)] = 1
     """Number of runs that are made at the same time, with ``multiprocess``. If it is not given, the
     GPUs of ``gpu_ids_pool`` get ``runs_per_gpu`` runs each."""
-    num_threads: Annotated[int, Field(gt=0)] | None = None
+    num_threads: Annotated[int, Field(gt=0, le=_MOST_THREADS)] | None = None
     """Number of threads of each process; None for ``OMP_NUM_THREADS``, or without it for an equal
     share of the cores. A resumed run keeps the number of its first attempt."""
     vectorize: bool = False
@@ -106,17 +116,17 @@ class PlanDocument(Config):
     timeout_minutes: Minutes | None = None
     """Time limit of each attempt at a run in minutes, after which its processes are ended; None
     for no limit. The next attempt resumes from the last checkpoint."""
-    runs_per_gpu: Annotated[int, Field(gt=0)] = 1
+    runs_per_gpu: Annotated[int, Field(gt=0, le=_MOST_AT_A_TIME)] = 1
     """Number of runs at a time on each GPU of ``gpu_ids_pool``, or on each group of
     ``gpus_per_run``."""
-    gpu_ids_pool: GpuIds = ()
+    gpu_ids_pool: GpuPool = ()
     """GPUs to share among the workers; empty for the CPU."""
     gpus_per_run: GpusPerRun = 1
     """Number of processes that share each run, with equal results: one for each of its GPUs, or on
     the CPU. It is for text runs that train; a worker gets as many GPUs of ``gpu_ids_pool``."""
     seeds: Seeds | None = None
     """Seeds of every configuration that has none of its own."""
-    figures: Annotated[tuple[Figure, ...], Strict(False)] = ()
+    figures: Annotated[tuple[Figure, ...], Strict(False), Distinct()] = ()
     """Figures that are drawn when the plan ends: names, or objects ``{"figure": name, option:
     value}``."""
     report: bool = True

@@ -35,6 +35,9 @@ from common.run.folder import PlanFolder
 
 log = logging.getLogger(__name__)
 
+_MOST_RUNS = 100_000
+"""Largest number of runs of a configuration; their check alone takes a minute."""
+
 FigureCheck = Callable[[str, dict[str, Any]], list[str]]
 """Function that returns the problems of a figure's name and options."""
 FigureNeeds = Callable[[str, dict[str, Any], Sequence[Run]], list[str]]
@@ -132,6 +135,14 @@ def _figure_problems(
     ]
 
 
+def _too_many(count: int, repetitions: int, entry: Entry) -> Problem:
+    """Return the problem of a configuration of too many runs."""
+    most = f"{count:,} runs of {entry.where}; a configuration has at most {_MOST_RUNS:,}"
+    if repetitions > 1:
+        return Problem(f"makes {most}; lower it, or take options out", "repetitions", repetitions)
+    return Problem(f"make {most}; take some out", "options", where=entry.where)
+
+
 class _Expansion:
     """Expansion of all configurations into runs, each with its own keys checked."""
 
@@ -176,10 +187,16 @@ class _Expansion:
         if spec is None:
             stage.is_whole = False
             return
+        repetitions = self.reading.document.repetitions
+        count, drafts = self.drafting.drafts(entry, spec)
+        if count * repetitions > _MOST_RUNS:
+            stage.is_whole = False
+            self.problems.append(_too_many(count * repetitions, repetitions, entry))
+            return
         stage.files = spec.files
-        for draft in self.drafting.drafts(entry, spec):
+        for draft in drafts:
             self.plan_base.note(draft, entry, spec)
-            for repetition in range(self.reading.document.repetitions):
+            for repetition in range(repetitions):
                 self._add_run(stage, entry, spec, draft, repetition)
 
     def _as_claimed(self, entry: Entry) -> Entry:

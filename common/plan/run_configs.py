@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from common.plan.config_merge import Layer, Layering
 from common.plan.entry import Entry
 from common.plan.overrides import Overrides
 from common.plan.reading import Reading
-from common.plan.sweep import Draft, axes, drafts, without_unknown
+from common.plan.sweep import Axis, Draft, axes, drafts, without_unknown
 
 
 class Drafting:
@@ -35,16 +36,22 @@ class Drafting:
         known = [self._known_overrides(entry, spec) for entry, spec in entries if spec]
         self.strange_overrides = overrides.for_all().keys() - set().union(*known)
 
-    def drafts(self, entry: Entry, spec: Experiment) -> Iterator[Draft]:
-        """Yield the runs of one configuration in the order of their product."""
+    def drafts(self, entry: Entry, spec: Experiment) -> tuple[int, Iterator[Draft]]:
+        """Return the number of runs of one configuration, and them in the order of the product."""
         known = self._known_overrides(entry, spec) | self.strange_overrides
         of_all = [layer for layer in self._of_all(spec) if layer.values.keys() <= known]
-        yield from self._known_drafts(entry, spec, [*of_all, *self._of_stage(entry)])
+        overrides = [*of_all, *self._of_stage(entry)]
+        options = self._known_options(entry, spec, overrides)
+        count = math.prod(map(len, self._axes(entry, spec, options, overrides)))
+        return count, self._known_drafts(entry, spec, options, overrides)
 
     def _known_drafts(
-        self, entry: Entry, spec: Experiment, overrides: Sequence[Layer]
+        self,
+        entry: Entry,
+        spec: Experiment,
+        options: dict[str, Sequence[Any]],
+        overrides: Sequence[Layer],
     ) -> Iterator[Draft]:
-        options = self._known_options(entry, spec, overrides)
         for draft in self._product(entry, spec, options, overrides):
             is_alone = not entry.below  # nothing lies under its own keys
             yield draft if is_alone else without_unknown(draft, _unknown(entry, spec, draft))
@@ -56,11 +63,20 @@ class Drafting:
         options: dict[str, Sequence[Any]],
         overrides: Sequence[Layer],
     ) -> Iterator[Draft]:
+        product = self._axes(entry, spec, options, overrides)
+        return drafts(Layering(entry.layers, frozenset(options), tuple(overrides)), product)
+
+    def _axes(
+        self,
+        entry: Entry,
+        spec: Experiment,
+        options: dict[str, Sequence[Any]],
+        overrides: Sequence[Layer],
+    ) -> list[Axis]:
         seeds = entry.configuration.seeds or self.reading.document.seeds
         moved = tuple(key for key in spec.config.seed_keys if key not in entry.fixed)
         overridden = {key for layer in overrides for key in layer.values}
-        product = axes(options, seeds, moved, overridden)
-        return drafts(Layering(entry.layers, frozenset(options), tuple(overrides)), product)
+        return axes(options, seeds, moved, overridden)
 
     def _known_options(
         self, entry: Entry, spec: Experiment, overrides: Sequence[Layer]
@@ -79,7 +95,9 @@ class Drafting:
         of_all = self._of_all(spec)
         if not of_all:
             return set()
-        first = next(self._known_drafts(entry, spec, [*of_all, *self._of_stage(entry)]))
+        overrides = [*of_all, *self._of_stage(entry)]
+        options = self._known_options(entry, spec, overrides)
+        first = next(self._known_drafts(entry, spec, options, overrides))
         unknown = _unknown(entry, spec, first)
         return {key for layer in of_all for key in layer.values if not _is_in(key, unknown)}
 

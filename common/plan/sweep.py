@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -92,7 +93,8 @@ def template_values(model: type[RunConfig], values: Mapping[str, Any]) -> dict[s
     known = {**_defaults(model), **values}
     for name, default in _dependent(model):
         if name not in values:
-            known[name] = default(known)
+            with suppress(Exception):  # the values are unchecked, and the check tells what is wrong
+                known[name] = default(known)
     return known | {key: -1 for key in model.seed_keys if known[key] is None}
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Strict, model_validator
 
 from common.config.base import LATER, Config
+from common.config.distinct import Distinct
 from common.config.fit import NonNegativeInt, PositiveFloat
 from common.custom.user_code import CUSTOM, naming
 from common.errors import Problem, UserError
@@ -163,7 +164,7 @@ class ReinforcementAlg(Config):
     """Penalty for the distance from the initial model."""
     policy: AnyPolicy
     """The model and its critic."""
-    compatibility: Annotated[tuple[Compatibility, ...], Strict(False)] = ()
+    compatibility: Annotated[tuple[Compatibility, ...], Strict(False), Distinct()] = ()
     """Behaviours of RL4LMs to reproduce, by name, or all as ``rl4lms``: minibatches of single
     tokens of any output; no reward for outputs whose generation ends before the episode could;
     sampling temperature in the policy's log-probabilities but not in the reference's; for NLPO a

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Strict
+from pydantic import Field, Strict
 
 from common.config.base import INPUT_FILE_OR_ID, Config
-from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
+from common.config.distinct import Distinct
+from common.config.fit import PositiveFloat, PositiveInt
 from common.config.hub_revision import FromHub
 from common.errors import Problem
 from common.packages import lacking
@@ -62,9 +63,9 @@ class LoraConfig(Config):
     """Rank of the adapters."""
     alpha: PositiveFloat = 32.0
     """Numerator of the scale ``alpha / r`` of the adapters' output."""
-    dropout: NonNegativeFloat = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout probability before the adapters."""
-    target_modules: Annotated[tuple[str, ...], Strict(False)] | None = None
+    target_modules: Annotated[tuple[str, ...], Strict(False), Distinct()] | None = None
     """Names of the layers that get an adapter; None for peft's choice for the architecture."""
 
     def missing(self) -> Iterator[Problem]:

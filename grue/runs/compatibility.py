@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Strict
 
 from common.config.base import LATER
+from common.config.distinct import Distinct
 from common.errors import UserError
 from grue.metrics.config import MetricConfig
 from grue.parts.config import PartConfig
@@ -17,12 +18,13 @@ STRINGIFY: Literal["stringify_references"] = "stringify_references"
 GLUED: Literal["references_without_blank"] = "references_without_blank"
 """Name of the published way to join prompts and references of causal models."""
 OfReferences = Annotated[
-    tuple[Literal["rl4lms", "stringify_references"], ...], Strict(False), LATER
+    tuple[Literal["rl4lms", "stringify_references"], ...], Strict(False), Distinct(), LATER
 ]
 """Behaviours of RL4LMs in runs without rollouts, by name."""
 OfSupervised = Annotated[
     tuple[Literal["rl4lms", "stringify_references", "references_without_blank"], ...],
     Strict(False),
+    Distinct(),
     LATER,
 ]
 """Behaviours of RL4LMs in supervised finetuning."""

@@ -18,6 +18,7 @@ from common.config.tracking import TrackingConfig
 from common.errors import Problem
 from common.packages import lacking
 from grue.metrics.config import MetricConfig
+from grue.metrics.metric import METRICS
 from grue.models.config import TokenizerConfig, unnamed
 from grue.tasks.config import DatapoolConfig
 from grue.tasks.task import Split
@@ -82,9 +83,20 @@ class TrackedConfig(TextConfig, TrackingConfig):
 
 
 def problems_of_metrics(metrics: Metrics, key: str) -> Iterator[Problem]:
-    """Yield the problems that each of the metrics at ``key`` finds in its own keys."""
+    """Yield the problems of the metrics at ``key``: of their own keys, and of values that replace.
+
+    Published plans name a metric twice with the same keys, which measures the same twice.
+    """
+    first: dict[str, tuple[int, MetricConfig]] = {}
     for position, metric in enumerate(metrics):
         yield from (problem.below(f"{key}[{position}]") for problem in metric.problems())
+        before, other = first.setdefault(metric.id, (position, metric))
+        if other != metric and metric.id in METRICS.names():
+            names = METRICS.get(metric.id).names
+            if not any("*" in name for name in names):
+                yield Problem(f"measures {' and '.join(map(repr, names))} as {key}[{before}] does "
+                              "with other 'args', and one of both values would be lost; take one "
+                              "out", f"{key}[{position}].id", metric.id)  # fmt: skip
 
 
 def renamed(values: Any, published: str) -> Any:

@@ -199,7 +199,11 @@ def test_a_gpu_beyond_what_the_user_shows_is_refused_before_the_start(
 
 def test_a_gpu_named_twice_is_refused(workplace: Workplace) -> None:
     plan = workplace.write_plan(experiment=TOY, configurations=[toy(gpu_ids=[1, 1])])
-    assert "'gpu_ids' = [1, 1]: names a GPU twice" in workplace.run_plan(plan).err
+    assert "'gpu_ids' = [1, 1]: names 1 twice" in workplace.run_plan(plan).err
+    plan = workplace.write_plan(experiment=TOY, configurations=[toy()])
+    outcome = workplace.run_plan(plan, "--gpu_ids", "0", "0")
+    assert outcome.status == 2
+    assert "'gpu_ids_pool' = [0, 0]: names 0 twice" in outcome.err
 
 
 def test_hidden_gpus_are_as_none(two_gpus: list[str]) -> None:

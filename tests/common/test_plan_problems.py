@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from common.errors import UserError
+from common.errors import ConfigError, UserError
 from common.experiment import EXPERIMENTS
 from common.plan.load import load_plan
 from tests.common.plans import load, problems_of
+from tests.conftest import TOY
 
 STAGE = {"id": "a", "options": {"lr": [1, 2]}}
 
@@ -177,9 +178,82 @@ def test_seeds_that_repetitions_make_equal_are_refused(
 
 def test_equal_runs_are_said_once_and_not_of_those_that_refer_to_them(tmp_path: Path) -> None:
     second = {"base_config": {"start": "@a.checkpoint"}, "seeds": [1]}
-    text = problems_of(tmp_path, {"id": "a", "seeds": [1, 1]}, second)
-    assert text.startswith("plan.json, configurations[0]:\n  two runs would be one (fingerprint")
+    twin = {"base_config": {"random_seed": 1}}
+    text = problems_of(tmp_path, {"id": "a", "seeds": [1]}, twin, second)
+    assert text.startswith("plan.json, configurations[1]:\n  two runs would be one (fingerprint")
     assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"repetitions": 10**12}, "'repetitions' = 1000000000000: makes 2,000,000,000,000 runs of "
+         "configurations[0]; a configuration has at most 100,000; lower it"),
+        ({"repetitions": 1, "seeds": list(range(1000))}, "'options': make 2,000,000 runs of "
+         "configurations[0]; a configuration has at most 100,000; take some out"),
+    ],
+)  # fmt: skip
+def test_more_runs_than_can_be_checked_are_refused_at_once(
+    tmp_path: Path, keys: dict[str, Any], said: str
+) -> None:
+    options = {"lr": [1, 2]}
+    if "seeds" in keys:
+        options["epochs"] = list(range(1, 1001))
+    assert said in problems_of(tmp_path, {"options": options}, **keys)
+
+
+@pytest.mark.parametrize("value", [True, 3, 0.5, [1, 2], {"a": 1}])
+def test_a_value_that_other_defaults_depend_on_may_be_wrong(tmp_path: Path, value: Any) -> None:
+    text = problems_of(tmp_path, {"base_config": {"score_metric_name": value}})
+    assert text.count("'score_metric_name' = ") == 1 and "expected text in quotes" in text
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"timeout_minutes": True}, "'timeout_minutes' = true: expected a number"),
+        ({"timeout_minutes": "3"}, "'timeout_minutes' = '3': expected a number; remove the quotes"),
+        ({"resources": {"gpus": True}}, "'resources.gpus' = true: expected a number"),
+        ({"num_threads": 10**9}, "'num_threads' = 1000000000: must be less than or equal to 1024"),
+        ({"num_parallel": 10**9}, "must be less than or equal to 10000"),
+        ({"runs_per_gpu": 10**9}, "must be less than or equal to 10000"),
+    ],
+)
+def test_numbers_of_a_plan_that_mean_nothing_are_told(
+    tmp_path: Path, keys: dict[str, Any], said: str
+) -> None:
+    assert said in problems_of(tmp_path, {}, **keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"seeds": [3, 4, 3]}, "'seeds' = [3, 4, 3]: names 3 twice; drop the repetition"),
+        ({"gpu_ids_pool": [0, 0]}, "'gpu_ids_pool' = [0, 0]: names 0 twice; drop the repetition, "
+         "and let runs share GPUs by 'runs_per_gpu'"),
+        ({"figures": ["a", {"figure": "a"}, "a"]}, """names "a" twice; drop the repetition"""),
+        ({"configurations": [{"seeds": [0, 0]}]},
+         "'seeds' = [0, 0]: names 0 twice; drop the repetition"),
+        ({"configurations": [{"options": {"start": ["b.pt", "c.pt", "b.pt"]}}]},
+         """'options.start' = ['b.pt', 'c.pt', 'b.pt']: names "b.pt" twice; drop the repetition"""),
+        ({"configurations": [{"base_config": {"gpu_ids": [1, 1]}}]},
+         "'gpu_ids' = [1, 1]: names 1 twice; drop the repetition"),
+    ],
+)  # fmt: skip
+def test_what_is_named_twice_in_a_list_is_told(
+    tmp_path: Path, keys: dict[str, Any], said: str
+) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({"experiment": TOY, "configurations": [{}], **keys}))
+    with pytest.raises(ConfigError) as caught:
+        load_plan(path, EXPERIMENTS)
+    assert str(caught.value).count(said) == 1
+    assert str(caught.value).count("\n") == 1
+
+
+def test_entries_that_differ_in_type_alone_are_no_repetition(tmp_path: Path) -> None:
+    text = problems_of(tmp_path, {"options": {"epochs": [1, True]}})
+    assert "twice" not in text and "'epochs' = true: expected a whole number" in text
 
 
 def test_what_overrides_is_named_as_the_source(tmp_path: Path) -> None:

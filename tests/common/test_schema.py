@@ -102,6 +102,11 @@ def test_published_sentinels_fit_both_and_mean_not_given(
         (False, {"skip": -1}),
         (False, {"repetitions": 0}),
         (False, {"gpu_ids_pool": [-1]}),
+        (False, {"gpu_ids_pool": [0, 0]}),
+        (False, {"seeds": [1, 1]}),
+        (False, {"configurations": [{"options": {"lr": [0.1, 0.1]}}]}),
+        (False, {"timeout_minutes": True}),
+        (False, {"resources": {"memory_gb": True}}),
     ],
 )  # fmt: skip
 def test_what_the_program_refuses_the_schema_marks(

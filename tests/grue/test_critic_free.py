@@ -352,6 +352,16 @@ def test_costs_of_length_do_not_wake_groups(treatment: str) -> None:
 # Keys that contradict each other.
 
 
+def matching(*patterns: str) -> list[dict[str, Any]]:
+    """Metrics of one name."""
+    return [{"id": "matches", "args": {"pattern": pattern}} for pattern in patterns]
+
+
+def test_a_metric_may_be_named_twice_as_in_published_plans() -> None:
+    keys = keys_of("grpo", train_evaluation__metrics=matching("a", "a"))
+    assert not resolve(FinetuneConfig, keys)[1]
+
+
 @pytest.mark.parametrize(
     ("algorithm", "changes", "message"),
     [
@@ -374,6 +384,13 @@ def test_costs_of_length_do_not_wake_groups(treatment: str) -> None:
         ("gspo", {"env__n_envs": 6}, "must be a multiple"),
         ("dapo", {"env__n_envs": 16, "alg__args__overlong_buffer": 7}, "have at most 6 tokens"),
         ("grpo", {"alg__kl_div__norm_reward": True}, "give 'args.advantage_scale'"),
+        ("grpo", {"alg__args__zero_tol": 2.0}, "'alg.args.zero_tol' = 2.0: must be less than 2"),
+        (
+            "grpo",
+            {"train_evaluation__metrics": matching("a", "b")},
+            "metrics[1].id' = 'matches': "
+            "measures 'lexical/matches' as train_evaluation.metrics[0] does with other 'args'",
+        ),
         ("grpo", {"alg__args__advantage": "running_mean"}, "is of rewards minus a group's mean"),
         (
             "rloo",

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from common.config.base import LATER
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.errors import Problem
@@ -117,7 +119,7 @@ class GroupAdvantageArgs(AlgorithmArgs):
     count_dropped: bool = True
     """If true, groups that are left out count in the denominators of ``aggregate``, so that the
     others weigh as much as with ``keep``."""
-    zero_tol: NonNegativeFloat = TOLERANCE
+    zero_tol: Annotated[float, Field(ge=0, lt=2)] = TOLERANCE
     """Largest difference of rewards of a group that count as equal, as a share of the group's
     largest \\|reward\\|."""
 

@@ -13,6 +13,7 @@ from common.config.base import (
     Config,
     OptionalText,
 )
+from common.config.distinct import Distinct
 from common.config.fit import NonNegativeFloat, PositiveInt
 from common.config.hub_revision import FromHub
 from common.errors import Problem
@@ -27,7 +28,7 @@ from grue.runs.compatibility import OfReferences, references_as_published
 from grue.runs.config import Metrics, TextConfig, problems_of_metrics, renamed
 from grue.tasks.task import Split
 
-GroupSizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Strict(False)]
+GroupSizes = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Strict(False), Distinct()]
 
 
 class ExtractAlg(FromHub):

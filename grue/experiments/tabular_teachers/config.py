@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict
 
 from common.config.base import Config
+from common.config.distinct import Distinct
 from common.config.fit import NonNegativeFloat, PositiveFloat, PositiveInt
 from common.config.run import RunConfig
 from common.errors import Problem
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Numbers = Annotated[tuple[NonNegativeFloat, ...], Strict(False), Field(min_length=1)]
+Numbers = Annotated[tuple[NonNegativeFloat, ...], Strict(False), Field(min_length=1), Distinct()]
 Error = Literal["hacking", "stalling", "benign", "beneficial"]
 
 
@@ -58,7 +59,7 @@ class RewardsWithErrors(Config):
 
     kind: Literal["errors"]
     """Kind of the reward models."""
-    errors: Annotated[tuple[Error, ...], Strict(False), Field(min_length=1)]
+    errors: Annotated[tuple[Error, ...], Strict(False), Field(min_length=1), Distinct()]
     """Errors that occur."""
     num_models: Annotated[int, Field(ge=3)] = 40
     """Number of reward models."""

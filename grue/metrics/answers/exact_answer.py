@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field, Strict
 
+from common.config.distinct import Distinct
 from grue.metrics.answers.comparison import agreement, are_equal
 from grue.metrics.answers.extraction import Form, find_answer, find_match
 from grue.metrics.answers.pattern import PatternArgs
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _OF_REFERENCES: Sequence[Form] = ("marker", "boxed")
 
-Forms = Annotated[tuple[Form, ...], Strict(False), Field(min_length=1)]
+Forms = Annotated[tuple[Form, ...], Strict(False), Field(min_length=1), Distinct()]
 
 
 class ExactAnswerArgs(PatternArgs):
