@@ -224,13 +224,15 @@ def _is_list(annotation: Any) -> bool:
 
 
 def _unknown_member(details: ErrorDetails, key: str) -> Problem:
-    """Return the problem of a value whose ``id`` names no configuration allowed at ``key``."""
-    name = details["input"].get("id", "")
+    """Return the problem of a value whose tag names no configuration allowed at ``key``."""
+    field = re.fullmatch(r"'(\w+)'", details["ctx"].get("discriminator", ""))
+    tag = field[1] if field else "id"  # a function finds the tag
     known = re.findall(r"'([^']+)'", details["ctx"].get("expected_tags", ""))
     if not known:
-        return Problem("this key is required", f"{key}.id")
+        return Problem("this key is required", f"{key}.{tag}")
+    name = details["input"].get(tag, "")
     close = suggestion(str(name), known)
-    return Problem(f"unknown{close}; known: {', '.join(known)}", f"{key}.id", name)
+    return Problem(f"unknown{close}; known: {', '.join(known)}", f"{key}.{tag}", name)
 
 
 def _example(details: ErrorDetails, form: Form) -> str:

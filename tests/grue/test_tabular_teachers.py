@@ -146,3 +146,22 @@ def test_settings_that_compare_nothing_are_refused(workplace: Workplace) -> None
     for told in ("no baseline; give 2 or more", "there are only 'num_prompts' = 300",
                  "must be [smallest, largest]"):  # fmt: skip
         assert told in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("reward_models", "said"),
+    [
+        ({"kind": "nosy"}, "'reward_models.kind' = 'nosy': unknown; did you mean 'noisy'?"),
+        ({"noise": [1.0]}, "'reward_models.kind': this key is required"),
+        ({"kind": "noisy", "noise": [1e300]}, "'reward_models.noise[0]' = 1e+300: must be less"),
+        ({"kind": "noisy", "noise": [0.5, 0.5]}, "'reward_models.noise' = [0.5, 0.5]: names 0.5 "
+         "twice; drop the repetition"),
+        ({"kind": "errors", "errors": ["benign", "benign"]}, "names \"benign\" twice"),
+    ],
+)  # fmt: skip
+def test_wrong_kinds_of_reward_models_are_named_by_their_key(
+    reward_models: dict[str, Any], said: str
+) -> None:
+    _, problems = resolve(TabularTeachersConfig, {"reward_models": reward_models})
+    (problem,) = map(str, problems)
+    assert said in problem

@@ -14,7 +14,8 @@ from common.config.run import RunConfig
 from common.errors import Problem
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Numbers = Annotated[tuple[NonNegativeFloat, ...], Strict(False), Field(min_length=1), Distinct()]
+_Std = Annotated[float, Field(ge=0, le=1e6)]
+Numbers = Annotated[tuple[_Std, ...], Strict(False), Field(min_length=1), Distinct()]
 Error = Literal["hacking", "stalling", "benign", "beneficial"]
 
 
