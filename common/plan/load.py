@@ -25,7 +25,7 @@ from common.plan.plan_base_check import PlanBase
 from common.plan.reading import OUTSIDE_RUNS, Reading, read_plan
 from common.plan.resources import problems_of_gpus
 from common.plan.run import Plan, Run
-from common.plan.run_configs import Drafting
+from common.plan.run_configs import Drafting, too_many
 from common.plan.run_folders import place
 from common.plan.stages import Stage, Stages
 from common.plan.sweep import Draft, repeated, template_values
@@ -34,9 +34,6 @@ from common.registry import Registry, suggestion
 from common.run.folder import PlanFolder
 
 log = logging.getLogger(__name__)
-
-_MOST_RUNS = 100_000
-"""Largest number of runs of a configuration; their check alone takes a minute."""
 
 FigureCheck = Callable[[str, dict[str, Any]], list[str]]
 """Function that returns the problems of a figure's name and options."""
@@ -135,14 +132,6 @@ def _figure_problems(
     ]
 
 
-def _too_many(count: int, repetitions: int, entry: Entry) -> Problem:
-    """Return the problem of a configuration of too many runs."""
-    most = f"{count:,} runs of {entry.where}; a configuration has at most {_MOST_RUNS:,}"
-    if repetitions > 1:
-        return Problem(f"makes {most}; lower it, or take options out", "repetitions", repetitions)
-    return Problem(f"make {most}; take some out", "options", where=entry.where)
-
-
 class _Expansion:
     """Expansion of all configurations into runs, each with its own keys checked."""
 
@@ -189,9 +178,10 @@ class _Expansion:
             return
         repetitions = self.reading.document.repetitions
         count, drafts = self.drafting.drafts(entry, spec)
-        if count * repetitions > _MOST_RUNS:
+        excess = too_many(count, repetitions, entry.where)
+        if excess is not None:
             stage.is_whole = False
-            self.problems.append(_too_many(count * repetitions, repetitions, entry))
+            self.problems.append(excess)
             return
         stage.files = spec.files
         for draft in drafts:

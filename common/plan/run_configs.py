@@ -8,6 +8,7 @@ from typing import Any
 
 from common.config.resolve import unknown_keys
 from common.custom.hooks import asking
+from common.errors import Problem
 from common.experiment import Experiment
 from common.key_paths import Key, key_path
 from common.plan.config_merge import Layer, Layering
@@ -15,6 +16,9 @@ from common.plan.entry import Entry
 from common.plan.overrides import Overrides
 from common.plan.reading import Reading
 from common.plan.sweep import Axis, Draft, axes, drafts, without_unknown
+
+_MOST_RUNS = 100_000
+"""Largest number of runs of a configuration; their check alone takes a minute."""
 
 
 class Drafting:
@@ -119,6 +123,20 @@ class Drafting:
 
     def _layer(self, written: str, key: str, value: Any) -> Layer:
         return Layer(self.reading.source(written), {key: value}, replaces=True)
+
+
+def too_many(count: int, repetitions: int, where: str) -> Problem | None:
+    """Return the problem of a configuration with too many runs to check; None if there are fewer.
+
+    ``count`` are those without repetitions.
+    """
+    runs = count * repetitions
+    if runs <= _MOST_RUNS:
+        return None
+    most = f"{runs:,} runs of {where}; a configuration has at most {_MOST_RUNS:,}"
+    if repetitions > 1:
+        return Problem(f"makes {most}; lower it, or take options out", "repetitions", repetitions)
+    return Problem(f"make {most}; take some out", "options", where=where)
 
 
 def _unknown(entry: Entry, spec: Experiment, draft: Draft) -> list[Key]:
