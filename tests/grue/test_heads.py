@@ -119,8 +119,9 @@ def test_ratios_begin_at_one(
     """In other company and with other padding than in the rollout, within 1e-4 nats.
 
     What was drawn, from the cache and one by one, differs by the trunk's rounding too, which is
-    that of bfloat16.
+    that of bfloat16; without AVX-512 that depends on the company.
     """
+    is_steady = torch.backends.cpu.get_cpu_capability() == "AVX512"
     drawn = []
 
     def recorded(logits: Tensor, uniforms: Tensor, filters: Any) -> Tensor:
@@ -143,7 +144,9 @@ def test_ratios_begin_at_one(
     for batch in rollout.minibatches(12, torch.Generator().manual_seed(0)):
         logits = batch.counted(both.evaluate(batch.sequences).logits)
         log_probs = TokenDistribution(logits).log_prob(batch.tokens).detach()
-        torch.testing.assert_close(log_probs, batch.log_probs, rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            log_probs, batch.log_probs, rtol=0, atol=1e-4 if is_steady else 0.05
+        )
     torch.testing.assert_close(rollout.log_probs, torch.stack(drawn, 1), rtol=0, atol=0.05)
 
 
