@@ -18,7 +18,6 @@ from tests.grue.test_reinforcement import reinforcement
 
 METRICS = [
     {"id": "rouge", "args": {"use_single_ref": False}},
-    {"id": "meteor"},
     {"id": "meteor", "args": {"stringify_references": False}},
     {"id": "meteor_common_gen_repeat_penalty", "args": None},
     {"id": "bleu"},
@@ -47,7 +46,7 @@ def test_reinforcement_sets_it_for_metrics_and_reward(names: list[str]) -> None:
     for reward, args in (("meteor", {}), ("rouge", one), ("rouge_combined", {})):
         run = reinforcement(Path("model"), **keys, reward_fn__id=reward, reward_fn__args=args)
         config = finetune(run)
-        assert stringified(config.train_evaluation.metrics) == [True, True, False, True, None]
+        assert stringified(config.train_evaluation.metrics) == [True, False, True, None]
         assert config.reward_fn is not None
         assert config.reward_fn.args["stringify_references"] is True
         again = FinetuneConfig.model_validate(config.model_dump(mode="json"))
@@ -67,18 +66,18 @@ def test_reinforcement_sets_it_for_metrics_and_reward(names: list[str]) -> None:
 def test_supervised_runs_and_extraction_set_it_for_metrics(names: list[str]) -> None:
     keys = {"train_evaluation__metrics": METRICS, "alg__compatibility": names}
     config = finetune(finetuning(Path("model"), **keys))
-    assert stringified(config.train_evaluation.metrics) == [True, True, False, True, None]
+    assert stringified(config.train_evaluation.metrics) == [True, False, True, None]
     run = extraction(Path("model"), evaluation__metrics=METRICS, compatibility=names)
     extract, problems = resolve(ExtractConfig, tree(run))
     assert extract is not None, problems
-    assert stringified(extract.evaluation.metrics) == [True, True, False, True, None]
+    assert stringified(extract.evaluation.metrics) == [True, False, True, None]
 
 
 @pytest.mark.parametrize("names", [[], ["frozen_mask", "no_reward_when_cut"]])
 def test_other_behaviours_leave_the_best_reference(names: list[str]) -> None:
     keys = {"train_evaluation__metrics": METRICS, "alg__compatibility": names}
     config = finetune(reinforcement(Path("model"), **keys, reward_fn__id="meteor"))
-    assert stringified(config.train_evaluation.metrics) == [False, False, False, False, None]
+    assert stringified(config.train_evaluation.metrics) == [False, False, False, None]
     assert config.reward_fn is not None and config.reward_fn.args["stringify_references"] is False
 
 

@@ -32,10 +32,14 @@ def metrics_of(*metrics: Any, reward: Any = LEARNED) -> list[dict[str, Any]]:
 def test_a_metric_without_a_model_measures_as_the_reward_does() -> None:
     own = {"id": "learned_preference", "args": {"model_name": "other"}}
     part = {"id": "learned_preference", "args": {"sigmoid": False}}
-    first, second, third = metrics_of({"id": "learned_preference"}, own, part)
-    assert (first["model_name"], first["sigmoid"]) == ("rm", True)
-    assert (second["model_name"], second["sigmoid"]) == ("other", False)
-    assert (third["model_name"], third["sigmoid"]) == ("rm", False)
+    expected = {
+        ("rm", True): {"id": "learned_preference"},
+        ("other", False): own,
+        ("rm", False): part,
+    }
+    for (model, sigmoid), metric in expected.items():
+        (found,) = metrics_of(metric)
+        assert (found["model_name"], found["sigmoid"]) == (model, sigmoid)
 
 
 def test_the_reward_may_be_a_part_of_a_sum() -> None:
