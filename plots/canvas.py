@@ -93,7 +93,10 @@ def legend(
     blank = {"label": "", "linestyle": "none"}
     entries = [entry for column in columns for entry in [*column, *[blank] * longest][:longest]]
     handles = [Line2D([], [], **entry) for entry in entries]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(columns), title=caption)
+    drawn = figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(columns), title=caption
+    )
+    drawn.get_title().set_parse_math(False)  # it may name lines
 
 
 def _broken(line: str, letters: int) -> str:

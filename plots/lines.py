@@ -39,6 +39,11 @@ def looks() -> Iterator[dict[str, Any]]:
         }
 
 
+def plain(name: str) -> str:
+    """Return the label of a name whose dollars begin no formula, which might be a broken one."""
+    return name.replace("$", r"\$")
+
+
 def draw_line(
     axes: Axes, line: pd.DataFrame, x: str, look: dict[str, Any], *, place: int = 0
 ) -> None:
@@ -74,7 +79,7 @@ def entries(
     found = []
     for look, (name, runs) in zip(looks(), groups, strict=False):
         count = f" ({len(runs)} run{'' if len(runs) == 1 else 's'})" if len(sizes) > 1 else ""
-        found.append({"label": textwrap.fill(name + count, _LABEL_WIDTH), **look})
+        found.append({"label": plain(textwrap.fill(name + count, _LABEL_WIDTH)), **look})
     if several:
         each = f" ({sizes.pop()} runs)" if len(sizes) == 1 else ""
         found.append({"label": f"± 1 standard deviation{each}", **spread})

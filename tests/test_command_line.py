@@ -103,8 +103,10 @@ def test_a_file_is_checked_once_and_named_for_each_configuration(workplace: Work
         ("epoch=3", "plan.json, --set:\n  'epoch' = 3: unknown key; did you mean 'epochs'?"),
         ("sedes=[1]", "plan.json, --set:\n  'sedes' = [1]: unknown key; did you mean 'seeds'?"),
         ("zzz=1", "plan.json, --set:\n  'zzz' = 1: unknown key; no configuration knows it"),
-        ("seeds.x=1", "plan.json, --set:\n  'seeds.x' = 1: 'seeds' is a key of the plan, which is "
-         "set whole, as in --set 'seeds={\"x\": ...}'"),
+        ("seeds.x=1", "plan.json, --set:\n  'seeds.x' = 1: 'seeds' is a key of the plan; give it "
+         "whole, as in --set seeds=..., or beside 'configurations'"),
+        ("base_config.lr=1", "plan.json, --set:\n  'base_config.lr' = 1: unknown key; without "
+         "'base_config.' it is set for every configuration that knows it, as in --set lr=..."),
         ("executor.partition=x", "'executor.id': this key is required"),
         ("resources.cpu=3", "'resources.cpu' = 3: unknown key; did you mean 'cpus'?"),
         ("epochs", "--set epochs: expected key=value, for example --set epochs=10"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,9 @@ from common.registry import Registry, suggestion
 from common.run.folder import PlanFolder
 
 log = logging.getLogger(__name__)
+
+_OF_ALL = ("base_config", "set")
+"""Keys of a plan that hold keys of all configurations."""
 
 FigureCheck = Callable[[str, dict[str, Any]], list[str]]
 """Function that returns the problems of a figure's name and options."""
@@ -274,9 +276,16 @@ class _Expansion:
     def _why_unused(self, first: str, rest: str) -> str:
         """Return why an override has no effect, from the first and the other parts of its key."""
         of_plan = PlanDocument.key_names()
+        if rest and first in _OF_ALL:
+            return (
+                f"unknown key; without '{first}.' it is set for every configuration that knows "
+                f"it, as in --set {rest}=..."
+            )
         if first in of_plan:
-            whole = f"{first}={{{json.dumps(rest)}: ...}}"
-            return f"'{first}' is a key of the plan, which is set whole, as in --set '{whole}'"
+            return (
+                f"'{first}' is a key of the plan; give it whole, as in --set {first}=..., or "
+                "beside 'configurations'"
+            )
         ids = sorted(name for name in self.ids if name)
         stages = f"the stages are {', '.join(ids)}" if ids else "no configuration knows it"
         close = suggestion(first, [*sorted(self.known_keys), *ids, *of_plan])

@@ -136,7 +136,7 @@ def too_many(count: int, repetitions: int, where: str) -> Problem | None:
     most = f"{runs:,} runs of {where}; a configuration has at most {_MOST_RUNS:,}"
     if repetitions > 1:
         return Problem(f"makes {most}; lower it, or take options out", "repetitions", repetitions)
-    return Problem(f"make {most}; take some out", "options", where=where)
+    return Problem(f"make, with the seeds, {most}; take some out", "options", where=where)
 
 
 def _unknown(entry: Entry, spec: Experiment, draft: Draft) -> list[Key]:

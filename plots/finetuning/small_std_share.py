@@ -73,7 +73,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
         axes.set_xlabel(f"share of inputs with a reward std below {low_std:g} before finetuning")
         axes.set_ylabel("mean reward after RFT\n/ mean reward after SFT")
         entries = [
-            {"label": name, **look, "linestyle": "none"}
+            {"label": lines.plain(name), **look, "linestyle": "none"}
             for name, look in zip(table["dataset"], looks, strict=True)
         ]
         canvas.legend(figure, [entries], caption=_caption(table))

@@ -195,7 +195,8 @@ def _legend(
 ) -> list[list[dict[str, Any]]]:
     """Return the legend's entries by column: the lines; where they began, and the baseline."""
     found: list[dict[str, Any]] = [
-        {"label": textwrap.fill(name, _LABEL_WIDTH), **look} for name, look in looks.items()
+        {"label": lines.plain(textwrap.fill(name, _LABEL_WIDTH)), **look}
+        for name, look in looks.items()
     ]
     others: list[dict[str, Any]] = [{"label": "before RFT", "color": "dimgray", **_BEFORE}]
     if len(baseline):

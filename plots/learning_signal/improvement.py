@@ -77,7 +77,8 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     with canvas.styled():
         figure, (axes,) = canvas.wrapped(1, 1, (5.0, 3.6), lines=(len(groups) + 2) // 2 + 2)
         for look, (name, _) in zip(lines.looks(), groups, strict=False):
-            looks.append({"label": name, **look, "linestyle": "none", "markersize": 4})
+            dots = {**look, "linestyle": "none", "markersize": 4}
+            looks.append({"label": lines.plain(name), **dots})
             own = table[table["line"] == name]
             axes.plot(own["variance"], own["improvement"], **looks[-1], alpha=0.7)
         ends = np.array([0.0, x.max()])

@@ -70,7 +70,7 @@ def draw(runs: list[Path], stem: Path, options: Options) -> list[Path]:
     with canvas.styled():
         figure, (axes,) = canvas.wrapped(1, 1, (5.0, 3.6), lines=(len(groups) + 1) // 2 + 3)
         for look, (name, _) in zip(lines.looks(), groups, strict=False):
-            looks.append({"label": name, **look, "linestyle": "none"})
+            looks.append({"label": lines.plain(name), **look, "linestyle": "none"})
             own = table[table["line"] == name]
             axes.plot(own["silent_share"], own["final"], **looks[-1])
         axes.set_xlabel("share of silent groups, mean over training")

@@ -189,8 +189,8 @@ def test_equal_runs_are_said_once_and_not_of_those_that_refer_to_them(tmp_path: 
     [
         ({"repetitions": 10**12}, "'repetitions' = 1000000000000: makes 2,000,000,000,000 runs of "
          "configurations[0]; a configuration has at most 100,000; lower it"),
-        ({"repetitions": 1, "seeds": list(range(1000))}, "'options': make 2,000,000 runs of "
-         "configurations[0]; a configuration has at most 100,000; take some out"),
+        ({"repetitions": 1, "seeds": list(range(1000))}, "'options': make, with the seeds, "
+         "2,000,000 runs of configurations[0]; a configuration has at most 100,000; take some out"),
     ],
 )  # fmt: skip
 def test_more_runs_than_can_be_checked_are_refused_at_once(
@@ -269,6 +269,13 @@ def test_what_overrides_is_named_as_the_source(tmp_path: Path) -> None:
         "  'pause' = 'y': expected a number\n"
         "  'foo' = 1: unknown key; no configuration knows it"
     )
+
+
+def test_a_key_of_the_plan_among_overrides_for_its_runs_is_told_its_place(tmp_path: Path) -> None:
+    text = problems_of(tmp_path, {}, set={"seeds": [1], "resources.cpus": 3})
+    for key in ("seeds", "resources"):
+        assert f"'{key}' is a key of the plan; give it whole, as in --set {key}=..., or" in text
+    assert text.count("beside 'configurations'") == 2
 
 
 @pytest.mark.parametrize("skip", [2, 3])
