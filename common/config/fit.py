@@ -82,15 +82,17 @@ class FitConfig(TrackingConfig):
         yield from self._notices_of_schedules()
 
     def _notices_of_schedules(self) -> Iterator[str]:
-        """Yield notices on checks and checkpoints that are due after the last epoch alone."""
-        all_checks = self.epochs // self.validate_every
-        checks = max(0, all_checks - self.early_stop_cooldown // self.validate_every)
+        """Yield notices on checks and checkpoints that are due too late to have an effect."""
+        before_checks = self.early_stop_cooldown // self.validate_every
+        all_checks = (self.epochs - 1) // self.validate_every  # at the last epoch it ends anyway
+        checks = max(0, all_checks - before_checks)
         fewest = self.early_stop_patience + 2  # the first one has nothing to compare with
-        restores = self.early_stop_restore_best_weights and checks > 0
+        has_checks = self.epochs // self.validate_every > before_checks
+        restores = self.early_stop_restore_best_weights and has_checks
         if self.early_stop and not restores and checks < fewest:
             key = "early_stop_patience" if all_checks < fewest else "early_stop_cooldown"
-            yield str(Problem(f"training never ends early: that takes {fewest} checks, and "
-                              f"'epochs' = {self.epochs} with 'validate_every' = "
+            yield str(Problem(f"training never ends early: that takes {fewest} checks before the "
+                              f"last epoch, and 'epochs' = {self.epochs} with 'validate_every' = "
                               f"{self.validate_every} leave {checks}; lower it, or raise 'epochs'",
                               key, getattr(self, key)))  # fmt: skip
         every = self.validate_every * self.save_every_num_val

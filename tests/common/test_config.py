@@ -65,19 +65,21 @@ def test_a_bad_value_is_named_with_key_value_and_fix(values: dict[str, Any], mes
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"early_stop": True, "early_stop_patience": 8}, None),
-        ({"early_stop": True, "early_stop_patience": 9}, "'early_stop_patience' = 9: training "
-         "never ends early: that takes 11 checks, and 'epochs' = 10 with 'validate_every' = 1 "
-         "leave 10; lower it, or raise 'epochs'"),
+        ({"early_stop": True, "early_stop_patience": 7}, None),
+        ({"early_stop": True, "early_stop_patience": 8}, "'early_stop_patience' = 8: training "
+         "never ends early: that takes 10 checks before the last epoch, and 'epochs' = 10 with "
+         "'validate_every' = 1 leave 9; lower it, or raise 'epochs'"),
         ({"early_stop_patience": 9, "early_stop_cooldown": 10}, None),
         ({"early_stop": True, "early_stop_patience": 9, "early_stop_restore_best_weights": True},
          None),
-        ({"early_stop": True, "early_stop_cooldown": 8}, None),
-        ({"early_stop": True, "early_stop_cooldown": 9}, "'early_stop_cooldown' = 9: training "
-         "never ends early: that takes 2 checks, and 'epochs' = 10 with 'validate_every' = 1 leave "
-         "1; lower it"),
+        ({"early_stop": True, "early_stop_cooldown": 7}, None),
+        ({"early_stop": True, "early_stop_cooldown": 8}, "'early_stop_cooldown' = 8: training "
+         "never ends early: that takes 2 checks before the last epoch, and 'epochs' = 10 with "
+         "'validate_every' = 1 leave 1; lower it"),
+        ({"early_stop": True, "early_stop_cooldown": 9, "early_stop_restore_best_weights": True},
+         None),
         ({"early_stop": True, "early_stop_patience": 1, "validate_every": 4},
-         "'early_stop_patience' = 1: training never ends early: that takes 3 checks, and "),
+         "'early_stop_patience' = 1: training never ends early: that takes 3 checks before the "),
         ({"save_checkpoints": True, "validate_every": 5, "save_every_num_val": 2}, None),
         ({"save_checkpoints": True, "validate_every": 5, "save_every_num_val": 3},
          "'save_every_num_val' = 3: no further checkpoint is kept: the first one is due after 15 "
