@@ -73,7 +73,7 @@ class FitConfig(TrackingConfig):
         return []
 
     def notices(self) -> Iterator[str]:
-        """Yield the score's direction by the metric's name, if it is not given."""
+        """Yield the score's direction, if its name alone tells it, and what is due too late."""
         yield from super().notices()
         given, name = self.model_fields_set, self.score_metric_name
         if name is not None and "score_metric_name" in given and "score_largest" not in given:

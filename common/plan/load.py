@@ -13,13 +13,12 @@ from common.config.resolve import resolve_valid_keys
 from common.custom.hooks import answers, asking
 from common.errors import ConfigError, Problem, UserError
 from common.experiment import Experiment
-from common.plan.document import PlanDocument
 from common.plan.entry import Entry
 from common.plan.error_locations import at_sources
 from common.plan.forgotten_experiment import forgotten_experiment, with_claimed_experiment
 from common.plan.identity import hash_files, identify
 from common.plan.import_check import unimportable
-from common.plan.overrides import Overrides
+from common.plan.overrides import Overrides, why_unused
 from common.plan.plan_base_check import PlanBase
 from common.plan.reading import OUTSIDE_RUNS, Reading, read_plan
 from common.plan.resources import problems_of_gpus
@@ -29,13 +28,10 @@ from common.plan.run_folders import place
 from common.plan.stages import Stage, Stages
 from common.plan.sweep import Draft, repeated, template_values
 from common.plan.templates import fill_keys
-from common.registry import Registry, suggestion
+from common.registry import Registry
 from common.run.folder import PlanFolder
 
 log = logging.getLogger(__name__)
-
-_OF_ALL = ("base_config", "set")
-"""Keys of a plan that hold keys of all configurations."""
 
 FigureCheck = Callable[[str, dict[str, Any]], list[str]]
 """Function that returns the problems of a figure's name and options."""
@@ -267,29 +263,11 @@ class _Expansion:
     def _unused_overrides(self) -> list[Problem]:
         """Return the problems of overrides that no configuration knows."""
         return [
-            Problem(self._why_unused(*key.partition(".")[::2]), key, value,
+            Problem(why_unused(key, self.known_keys, self.ids), key, value,
                     self.reading.source(key))
             for key, value in self.overrides.for_all().items()
             if key.partition(".")[0] not in self.known_keys
         ]  # fmt: skip
-
-    def _why_unused(self, first: str, rest: str) -> str:
-        """Return why an override has no effect, from the first and the other parts of its key."""
-        of_plan = PlanDocument.key_names()
-        if rest and first in _OF_ALL:
-            return (
-                f"unknown key; without '{first}.' it is set for every configuration that knows "
-                f"it, as in --set {rest}=..."
-            )
-        if first in of_plan:
-            return (
-                f"'{first}' is a key of the plan; give it whole, as in --set {first}=..., or "
-                "beside 'configurations'"
-            )
-        ids = sorted(name for name in self.ids if name)
-        stages = f"the stages are {', '.join(ids)}" if ids else "no configuration knows it"
-        close = suggestion(first, [*sorted(self.known_keys), *ids, *of_plan])
-        return f"unknown key{close or f'; {stages}'}"
 
     def placed(self, problems: Iterable[Problem]) -> list[Problem]:
         """Return the problems at the places where the plan has the wrong values."""

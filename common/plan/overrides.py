@@ -6,6 +6,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from common.plan.document import PlanDocument
+from common.registry import suggestion
+
+_OF_ALL = ("base_config", "set")
+"""Keys of a plan that hold keys of all configurations."""
+
 
 @dataclass(frozen=True)
 class Overrides:
@@ -49,3 +55,29 @@ class Overrides:
         """Return the stage that the key names; None for a key of every run."""
         stage, dot, _ = key.partition(".")
         return stage if dot and stage in self.stages else None
+
+
+def why_unused(key: str, known: Iterable[str], ids: Iterable[str | None]) -> str:
+    """Return why an override has no effect.
+
+    Args:
+        key: the (dotted) key that it gives.
+        known: keys of the plan's runs.
+        ids: those of the plan's stages.
+    """
+    first, _, rest = key.partition(".")
+    of_plan = PlanDocument.key_names()
+    if rest and first in _OF_ALL:
+        return (
+            f"unknown key; without '{first}.' it is set for every configuration that knows it, as "
+            f"in --set {rest}=..."
+        )
+    if first in of_plan:
+        return (
+            f"'{first}' is a key of the plan; give it whole, as in --set {first}=..., or beside "
+            "'configurations'"
+        )
+    stages = sorted(name for name in ids if name)
+    known_stages = f"the stages are {', '.join(stages)}" if stages else "no configuration knows it"
+    close = suggestion(first, [*sorted(known), *stages, *of_plan])
+    return f"unknown key{close or f'; {known_stages}'}"
