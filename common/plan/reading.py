@@ -141,8 +141,7 @@ def _overridden(values: dict[str, Any], of_plan: dict[str, Any]) -> dict[str, An
         values = {**values, "configurations": [_without_seeds(entry) for entry in entries]}
     whole = {key: value for key, value in of_plan.items() if key in PlanDocument.key_names()}
     inside = {key: value for key, value in of_plan.items() if key not in whole}
-    values = values | whole
-    return merged(values, inside)
+    return merged(values | whole, inside)
 
 
 def _with_named_executor(values: Mapping[str, Any]) -> dict[str, Any]:

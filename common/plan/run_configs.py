@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from common.config.resolve import unknown_keys
@@ -15,7 +14,7 @@ from common.plan.config_merge import Layer, Layering
 from common.plan.entry import Entry
 from common.plan.overrides import Overrides
 from common.plan.reading import Reading
-from common.plan.sweep import Axis, Draft, axes, drafts, without_unknown
+from common.plan.sweep import Draft, Product, axes, without_unknown
 
 _MOST_RUNS = 100_000
 """Largest number of runs of a configuration; their check alone takes a minute."""
@@ -44,64 +43,45 @@ class Drafting:
         """Return the number of runs of one configuration, and them in the order of the product."""
         known = self._known_overrides(entry, spec) | self.strange_overrides
         of_all = [layer for layer in self._of_all(spec) if layer.values.keys() <= known]
-        overrides = [*of_all, *self._of_stage(entry)]
-        options = self._known_options(entry, spec, overrides)
-        count = math.prod(map(len, self._axes(entry, spec, options, overrides)))
-        return count, self._known_drafts(entry, spec, options, overrides)
+        product = self._known_product(entry, spec, [*of_all, *self._of_stage(entry)])
+        return product.count, self._known_drafts(entry, spec, product)
 
-    def _known_drafts(
-        self,
-        entry: Entry,
-        spec: Experiment,
-        options: dict[str, Sequence[Any]],
-        overrides: Sequence[Layer],
-    ) -> Iterator[Draft]:
-        for draft in self._product(entry, spec, options, overrides):
+    def _known_drafts(self, entry: Entry, spec: Experiment, product: Product) -> Iterator[Draft]:
+        for draft in product.drafts():
             is_alone = not entry.below  # nothing lies under its own keys
             yield draft if is_alone else without_unknown(draft, _unknown(entry, spec, draft))
+
+    def _known_product(self, entry: Entry, spec: Experiment, overrides: Sequence[Layer]) -> Product:
+        """Return the product of the options; of inherited ones only if the runs know them."""
+        options: dict[str, Sequence[Any]] = dict(entry.configuration.options)
+        product = self._product(entry, spec, options, overrides)
+        if not entry.inherited_options:
+            return product
+        unknown = _unknown(entry, spec, next(product.drafts()))
+        strange = {key for key in entry.inherited_options if _is_in(key, unknown)}
+        known = {key: values for key, values in options.items() if key not in strange}
+        return self._product(entry, spec, known, overrides)
 
     def _product(
         self,
         entry: Entry,
         spec: Experiment,
-        options: dict[str, Sequence[Any]],
+        options: Mapping[str, Sequence[Any]],
         overrides: Sequence[Layer],
-    ) -> Iterator[Draft]:
-        product = self._axes(entry, spec, options, overrides)
-        return drafts(Layering(entry.layers, frozenset(options), tuple(overrides)), product)
-
-    def _axes(
-        self,
-        entry: Entry,
-        spec: Experiment,
-        options: dict[str, Sequence[Any]],
-        overrides: Sequence[Layer],
-    ) -> list[Axis]:
+    ) -> Product:
         seeds = entry.configuration.seeds or self.reading.document.seeds
         moved = tuple(key for key in spec.config.seed_keys if key not in entry.fixed)
         overridden = {key for layer in overrides for key in layer.values}
-        return axes(options, seeds, moved, overridden)
-
-    def _known_options(
-        self, entry: Entry, spec: Experiment, overrides: Sequence[Layer]
-    ) -> dict[str, Sequence[Any]]:
-        """Return the options; inherited ones only if the runs know them."""
-        options: dict[str, Sequence[Any]] = dict(entry.configuration.options)
-        if entry.inherited_options:
-            first = next(self._product(entry, spec, options, overrides))
-            unknown = _unknown(entry, spec, first)
-            strange = {key for key in entry.inherited_options if _is_in(key, unknown)}
-            options = {key: values for key, values in options.items() if key not in strange}
-        return options
+        layering = Layering(entry.layers, frozenset(options), tuple(overrides))
+        return Product(layering, axes(options, seeds, moved, overridden))
 
     def _known_overrides(self, entry: Entry, spec: Experiment) -> set[str]:
         """Return the overrides whose keys the configuration knows; others are for other ones."""
         of_all = self._of_all(spec)
         if not of_all:
             return set()
-        overrides = [*of_all, *self._of_stage(entry)]
-        options = self._known_options(entry, spec, overrides)
-        first = next(self._known_drafts(entry, spec, options, overrides))
+        product = self._known_product(entry, spec, [*of_all, *self._of_stage(entry)])
+        first = next(self._known_drafts(entry, spec, product))
         unknown = _unknown(entry, spec, first)
         return {key for layer in of_all for key in layer.values if not _is_in(key, unknown)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -56,19 +57,32 @@ def axes(
     return [axis for axis in free if any(axis)]
 
 
-def drafts(layering: Layering, product: list[Axis]) -> Iterator[Draft]:
-    """Yield every combination of the axes over the lower layers; the last axis varies fastest.
+@dataclass(frozen=True)
+class Product:
+    """Every combination of the axes over the lower layers."""
 
-    Keys of axes and of overrides, which take precedence, may be dotted paths into nested objects.
-    """
-    base = laid(layering.below)
-    for combination in itertools.product(*product):
-        point = {key: value for part in combination for key, value in part.items()}
-        values = base
-        for assigned in (point, *(layer.values for layer in layering.overrides)):
-            for key, value in assigned.items():
-                values = with_value(values, key, value)
-        yield Draft(values, point, layering)
+    layering: Layering
+    axes: Sequence[Axis]
+
+    @property
+    def count(self) -> int:
+        """Number of combinations."""
+        return math.prod(map(len, self.axes))
+
+    def drafts(self) -> Iterator[Draft]:
+        """Yield the combinations; the last axis varies fastest.
+
+        Keys of axes and of overrides, which take precedence, may be dotted paths into nested
+        objects.
+        """
+        base = laid(self.layering.below)
+        for combination in itertools.product(*self.axes):
+            point = {key: value for part in combination for key, value in part.items()}
+            values = base
+            for assigned in (point, *(layer.values for layer in self.layering.overrides)):
+                for key, value in assigned.items():
+                    values = with_value(values, key, value)
+            yield Draft(values, point, self.layering)
 
 
 def without_unknown(draft: Draft, unknown: Sequence[Key]) -> Draft:

@@ -83,7 +83,7 @@ def wait_for(processes: Sequence[psutil.Process], seconds: float) -> Sequence[ps
     while going_on and (left := deadline - time.monotonic()) > 0:
         try:
             _, going_on = psutil.wait_procs(going_on, left)
-        except OSError:  # psutil 7.2 on Linux before 6.15, if one has just ended: its issue 2715
+        except OSError:  # psutil 7.2's error on Linux before 6.15 if one has just ended
             going_on = [process for process in going_on if process.is_running()]
     return going_on
 

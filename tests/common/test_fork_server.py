@@ -195,12 +195,17 @@ def test_without_a_server_a_worker_is_a_process_of_the_runner(
     worker.close()
 
 
+def server_with(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ForkServer:
+    """A server that has loaded a module with this source."""
+    (folder / "loaded.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return ForkServer(environment(), ["loaded"])
+
+
 def test_a_worker_has_its_pipes_and_gpus_and_its_exit_status_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "echo.py").write_text(_ECHO)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    server = ForkServer(environment(), ["echo"])
+    server = server_with(_ECHO, tmp_path, monkeypatch)
     for gpus, told in (("", b" hello"), ("3,5", b"3,5 hello")):
         worker = server.start({**environment(), VISIBLE: gpus})
         assert worker is not None
@@ -276,9 +281,7 @@ def test_where_too_many_files_are_open_no_worker_is_started_and_nothing_stays_op
 def test_modules_that_start_threads_or_fail_leave_no_server(
     source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "strange.py").write_text(source)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    server = ForkServer(environment(), ["strange"])
+    server = server_with(source, tmp_path, monkeypatch)
     assert server.start(environment()) is None
     server.close()
 
@@ -305,9 +308,7 @@ worker.main = main
 def test_a_closed_server_ends_what_is_started_at_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "starting.py").write_text(_STARTING)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    server = ForkServer(environment(), ["starting"])
+    server = server_with(_STARTING, tmp_path, monkeypatch)
     worker = server.start(environment())
     assert worker is not None
     with worker:
@@ -343,9 +344,7 @@ worker.main = main
 def test_what_cannot_be_killed_holds_up_the_end_of_one_worker_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "unkillable.py").write_text(_UNKILLABLE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    server = ForkServer(environment(), ["unkillable"])
+    server = server_with(_UNKILLABLE, tmp_path, monkeypatch)
     left, killed = [], []
     for _ in range(2):
         worker = server.start(environment())
